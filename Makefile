@@ -1,0 +1,65 @@
+# The two commands: `make speak` and `make test`. Both set up what they need in a virtual environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+TEXT ?= Hello, my dog is cute
+OUT ?= hello.wav
+ARGS ?=
+export TEXT
+
+BIN = $(VENV)/bin
+OLDEST = .venv-oldest
+
+.PHONY: speak test test-oldest lint format bench clean help
+
+help:
+	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
+	@echo 'make test              run all tests on the newest jax and flax'
+	@echo 'make test-oldest       run them on the oldest supported pair'
+	@echo 'make lint              check style and types'
+	@echo 'make format            mend what can be mended of the style'
+	@echo 'make bench             measure the speed on this machine, beside transformers'
+
+speak: $(VENV)/.installed
+	$(BIN)/python -m bark_jax speak "$$TEXT" -o "$(OUT)" --force $(ARGS)
+
+test: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/.installed-tests
+	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-tests
+	$(BIN)/python -m bark_jax bench --against transformers $(ARGS)
+
+clean:
+	rm -rf .venv .venv-oldest build *.egg-info
+
+%/bin/python:
+	$(PYTHON) -m venv $*
+	$@ -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-tests: pyproject.toml requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e .[lint,test]
+	touch $@
+
+$(OLDEST)/.installed-tests: pyproject.toml requirements.txt .ci/oldest.txt | $(OLDEST)/bin/python
+	$(OLDEST)/bin/python -m pip install --quiet -r requirements.txt -c .ci/oldest.txt
+	touch $@
