@@ -1,0 +1,239 @@
+"""The transformer under all three stages, and the causal model with its KV cache.
+
+In:  embeddings (b, t, d) of new tokens, and a cache of what stood before them.
+Out: hidden states (b, t, d) and the cache with the new tokens in it; logits on request.
+
+Nothing here knows of text, audio or sampling, and no module ever changes: the cache is an argument
+and a result. The reference is nanoGPT as Suno trained it (suno-ai/bark, `bark/model.py`).
+
+Letters in shapes: b batch, t new tokens (queries), s tokens seen (keys), d width, n heads,
+h head width, v vocabulary, r slots for recent tokens.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+
+@dataclasses.dataclass(frozen=True)
+class GPTConfig:
+    """Hold the sizes of one causal transformer, under the names of Hugging Face's `config.json`."""
+
+    input_vocab_size: int
+    output_vocab_size: int
+    num_layers: int
+    num_heads: int
+    hidden_size: int
+    block_size: int = 1024  # positions
+    bias: bool = False  # in linear layers and LayerNorms; the head never has one
+
+
+# ---------------------------------------------------------------------------------------------
+# The KV cache
+# ---------------------------------------------------------------------------------------------
+
+Past = tuple[Float[Array, "b n s h"], Float[Array, "b n s h"]]  # keys and values of one layer
+Recent = tuple[Float[Array, "b n r h"], Float[Array, "b n r h"]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KVCache:
+    """Hold the keys and values of every token seen, for each layer, in two parts.
+
+        past    | k k k k k k k k . . . . . . |   slots 0 .. length-1 of each row are filled
+        recent                  | k k k . . . |   slots 0 .. used-1, the same for every row
+
+    A decode loop only reads `past` and writes one slot of `recent` a step: were it to write into
+    `past`, XLA would copy the whole of it at every step. `commit` moves the recent ones over.
+    A token's position is its place in `past` and `recent` put end to end.
+    """
+
+    past: list[Past]
+    length: Int[Array, " b"]
+    recent: list[Recent]
+    used: Int[Array, ""]
+
+    def commit(self) -> "KVCache":
+        """Write `recent` behind the filled slots of `past`, row by row, and empty it."""
+        past = jax.tree.map(jax.vmap(_write_slots), self.past, self.recent, [(self.length,) * 2] * len(self.past))
+        return KVCache(past, self.length + self.used, self.recent, jnp.zeros_like(self.used))
+
+    def with_recent(self, slots: int) -> "KVCache":
+        """Return the cache with an empty `recent` of so many slots."""
+        recent = [tuple(jnp.zeros((*x.shape[:2], slots, x.shape[3]), x.dtype) for x in layer) for layer in self.past]
+        return KVCache(self.past, self.length, recent, jnp.int32(0))
+
+
+def empty_cache(cfg: GPTConfig, batch: int, slots: int, dtype: DTypeLike) -> KVCache:
+    """Make a cache with room for so many tokens a row in `past`, and none in `recent`."""
+    shape = (batch, cfg.num_heads, slots, cfg.hidden_size // cfg.num_heads)
+    past = [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(cfg.num_layers)]
+    return KVCache(past, jnp.zeros(batch, jnp.int32), [], jnp.int32(0))
+
+
+def _write_slots(old: Float[Array, "n s h"], new: Float[Array, "n r h"], at: Int[Array, ""]) -> Float[Array, "n s h"]:
+    return jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=1)
+
+
+# ---------------------------------------------------------------------------------------------
+# Layers
+# ---------------------------------------------------------------------------------------------
+
+# What a query may see: keys, values, and a mask (None: all of them). Each part has its own number of keys.
+Seen = tuple[Float[Array, "b n _ h"], Float[Array, "b n _ h"], Bool[Array, "#b 1 #t _"] | None]
+
+
+def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h"]:
+    """Mix values by softmax(q k / sqrt(h)) over all the keys of all the parts, in float32."""
+    scale = query.shape[-1] ** -0.5
+    scores = []
+    for key, _, mask in seen:
+        score = jnp.einsum("bnth,bnsh->bnts", query, key, preferred_element_type=jnp.float32) * scale
+        scores.append(score if mask is None else jnp.where(mask, score, -jnp.inf))
+    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1).astype(query.dtype)
+    ends = [0]
+    for key, _, _ in seen:
+        ends.append(ends[-1] + key.shape[2])
+    return sum(
+        jnp.einsum("bnts,bnsh->bnth", weights[..., first:last], value)
+        for (_, value, _), first, last in zip(seen, ends, ends[1:])
+    )
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention; the projections to queries, keys and values are one matrix."""
+
+    def __init__(self, width: int, num_heads: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.num_heads = num_heads
+        self.qkv = linear(width, 3 * width, bias=bias, dtype=dtype, rngs=rngs)
+        self.out = linear(width, width, bias=bias, dtype=dtype, rngs=rngs)
+
+    def heads(self, x: Float[Array, "b t d"]) -> Float[Array, "3 b n t h"]:
+        """Project to queries, keys and values, and split them into heads."""
+        b, t, d = x.shape
+        return jnp.moveaxis(self.qkv(x).reshape(b, t, 3, self.num_heads, d // self.num_heads), (2, 3), (0, 2))
+
+    def merge(self, mixed: Float[Array, "b n t h"]) -> Float[Array, "b t d"]:
+        """Put the heads side by side again and project."""
+        b, n, t, h = mixed.shape
+        return self.out(jnp.moveaxis(mixed, 1, 2).reshape(b, t, n * h))
+
+
+class MLP(nnx.Module):
+    """Widen four times, exact (erf) GELU, narrow."""
+
+    def __init__(self, width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.up = linear(width, 4 * width, bias=bias, dtype=dtype, rngs=rngs)
+        self.down = linear(4 * width, width, bias=bias, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+        return self.down(jax.nn.gelu(self.up(x), approximate=False))
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, num_heads: int, *, bias: bool, norm_bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.norm_1 = layer_norm(width, bias=norm_bias, dtype=dtype, rngs=rngs)
+        self.attention = Attention(width, num_heads, bias=bias, dtype=dtype, rngs=rngs)
+        self.norm_2 = layer_norm(width, bias=norm_bias, dtype=dtype, rngs=rngs)
+        self.mlp = MLP(width, bias=bias, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+        """Let every position see every other (full attention, no cache)."""
+        query, key, value = self.attention.heads(self.norm_1(x))
+        x = x + self.attention.merge(attend(query, (key, value, None)))
+        return x + self.mlp(self.norm_2(x))
+
+    def step(
+        self,
+        x: Float[Array, "b t d"],
+        past: Past,
+        recent: Recent,
+        used: Int[Array, ""],
+        past_mask: Bool[Array, "b 1 1 s"],
+        recent_mask: Bool[Array, "1 1 t r"],
+    ) -> tuple[Float[Array, "b t d"], Recent]:
+        """Let new tokens see the past, the recent ones and those before them; return the recent ones too."""
+        query, key, value = self.attention.heads(self.norm_1(x))
+        keys, values = (
+            jax.lax.dynamic_update_slice_in_dim(old, new, used, axis=2)
+            for old, new in zip(recent, (key, value), strict=True)
+        )
+        x = x + self.attention.merge(attend(query, (*past, past_mask), (keys, values, recent_mask)))
+        return x + self.mlp(self.norm_2(x)), (keys, values)
+
+
+def linear(width_in: int, width_out: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(width_in, width_out, use_bias=bias, dtype=dtype, param_dtype=dtype, rngs=rngs)
+
+
+def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """LayerNorm as torch computes it: epsilon 1e-5, and the variance from the centred values."""
+    return nnx.LayerNorm(
+        width, epsilon=1e-5, use_bias=bias, use_fast_variance=False, dtype=dtype, param_dtype=dtype, rngs=rngs
+    )
+
+
+def embedding(entries: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Embed:
+    return nnx.Embed(entries, width, dtype=dtype, param_dtype=dtype, rngs=rngs)
+
+
+# ---------------------------------------------------------------------------------------------
+# The causal model
+# ---------------------------------------------------------------------------------------------
+
+
+class GPT(nnx.Module):
+    """The causal transformer of the semantic and the coarse stage."""
+
+    def __init__(self, cfg: GPTConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
+        self.cfg = cfg
+        self.token_embedding = embedding(cfg.input_vocab_size, cfg.hidden_size, dtype=dtype, rngs=rngs)
+        self.position_embedding = embedding(cfg.block_size, cfg.hidden_size, dtype=dtype, rngs=rngs)
+        self.blocks = nnx.List(
+            Block(cfg.hidden_size, cfg.num_heads, bias=cfg.bias, norm_bias=cfg.bias, dtype=dtype, rngs=rngs)
+            for _ in range(cfg.num_layers)
+        )
+        self.norm = layer_norm(cfg.hidden_size, bias=cfg.bias, dtype=dtype, rngs=rngs)
+        self.head = linear(cfg.hidden_size, cfg.output_vocab_size, bias=False, dtype=dtype, rngs=rngs)
+
+    def embed(self, ids: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+        """Look up token embeddings; positions are added in `__call__`."""
+        return self.token_embedding(ids)
+
+    def __call__(self, x: Float[Array, "b t d"], cache: KVCache) -> tuple[Float[Array, "b t d"], KVCache]:
+        """Run t new tokens behind those in the cache, whose `recent` must have room for them."""
+        new = jnp.arange(x.shape[1])
+        position = (cache.length + cache.used)[:, None] + new
+        x = x + self.position_embedding(jnp.minimum(position, self.cfg.block_size - 1))  # past the end is padding
+        past_slots, recent_slots = cache.past[0][0].shape[2], cache.recent[0][0].shape[2]
+        past_mask = (jnp.arange(past_slots) < cache.length[:, None])[:, None, None]
+        recent_mask = (jnp.arange(recent_slots) <= (cache.used + new)[:, None])[None, None]
+        recent = []
+        for block, past, before in zip(self.blocks, cache.past, cache.recent, strict=True):
+            x, after = block.step(x, past, before, cache.used, past_mask, recent_mask)
+            recent.append(after)
+        return x, dataclasses.replace(cache, recent=recent, used=cache.used + x.shape[1])
+
+    def logits(self, hidden: Float[Array, "b t d"], first: int | Int[Array, ""] = 0, count: int | None = None):
+        """Score `count` ids from `first` on (all: the default), in float32: (b, t, count).
+
+        A stage that can only draw 1,024 of 12,096 ids need not read the rest of the head.
+        """
+        kernel = self.head.kernel[...]
+        if count is not None:
+            kernel = jax.lax.dynamic_slice_in_dim(kernel, first, count, axis=1)
+        return jnp.einsum("btd,dv->btv", self.norm(hidden), kernel, preferred_element_type=jnp.float32)
+
+
+def causal_logits(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t v"]:
+    """Score every next token of whole sequences of embeddings at once: no past, all recent."""
+    cache = empty_cache(model.cfg, x.shape[0], 0, x.dtype).with_recent(x.shape[1])
+    hidden, _ = model(x, cache)
+    return model.logits(hidden)
