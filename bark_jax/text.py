@@ -1,0 +1,100 @@
+"""Text to ids: the first step of the journey.
+
+    " Hello,  world" ──collapse white space──▶ "Hello, world" ──tokenizer, offset──▶ ids (3,)
+
+Bark reads the pieces of BERT's multilingual cased vocabulary, without BERT's special tokens, shifted
+past the semantic ids. Nothing is cut: a text that does not fit is refused. Knows nothing of audio.
+
+Reference: `generate_text_semantic` of suno-ai/bark.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from bark_jax.tokens import TokenConfig
+
+BERT_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SHOWN_CHARACTERS = 40  # of a text in an error message
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Read the tokenizer of a checkpoint folder: `tokenizer.json`, else BERT's `vocab.txt` (taken as cased).
+
+    Raises:
+        ValueError: the folder holds neither file, or the file is broken.
+    """
+    whole, vocabulary = Path(folder, "tokenizer.json"), Path(folder, "vocab.txt")
+    try:
+        if whole.is_file():
+            tokenizer = Tokenizer.from_file(str(whole))
+        elif vocabulary.is_file():
+            tokenizer = bert_tokenizer(models.WordPiece.read_file(str(vocabulary)))
+        else:
+            raise FileNotFoundError("it has neither a tokenizer.json nor a vocab.txt")
+    except Exception as error:  # tokenizers has no exception class of its own
+        raise ValueError(f"no tokenizer can be read from {folder}: {error}") from error
+    # A file may carry the settings of its last use; here nothing is cut, and the semantic stage pads.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def bert_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    """Build BERT's cased WordPiece tokenizer from piece -> id."""
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens([token for token in BERT_SPECIAL_TOKENS if token in vocabulary])
+    return tokenizer
+
+
+def embedded_tokenizer() -> Tokenizer:
+    """Build the tokenizer of the embedded checkpoint: its ids are the bytes of the text's UTF-8, 0..255."""
+    # ByteLevel writes a printable byte as the character of that number, the others as 256, 257, ... in their order.
+    alphabet = {ord(character) for character in pre_tokenizers.ByteLevel.alphabet()}
+    printable = {number for number in alphabet if number < 256}
+    others = zip(sorted(set(range(256)) - printable), sorted(alphabet - printable), strict=True)
+    character_of = {byte: byte for byte in printable} | dict(others)
+    vocabulary = {chr(character_of[byte]): byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return tokenizer
+
+
+def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.ndarray, " n"]:
+    """Turn a text into ids of the semantic model (n,), in text_encoding_offset .. text_pad_token - 1.
+
+    White space is collapsed and stripped first. There is at least one id and at most
+    `max_input_semantic_length`.
+
+    Raises:
+        ValueError: not a string, no text, no id, too many ids, or a tokenizer that is not this checkpoint's.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text is not valid Unicode: {error}: decode its bytes as UTF-8") from error
+    text = " ".join(text.split())
+    if not text:
+        raise ValueError("text is empty or only white space: pass at least one word")
+    shown = repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
+    ids = np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+    limit = tokens.max_input_semantic_length
+    if len(ids) == 0:
+        raise ValueError(f"the tokenizer leaves nothing of text {shown}: write it with letters or punctuation")
+    if len(ids) > limit:
+        raise ValueError(
+            f"text has {len(ids)} tokens, Bark reads {limit}: shorten it or split it into sentences. It begins {shown}"
+        )
+    highest = tokens.text_pad_token - 1 - tokens.text_encoding_offset
+    if ids.max() > highest:
+        raise ValueError(
+            f"text {shown} has the id {ids.max()}, this checkpoint's text ids end at {highest}: "
+            "use the tokenizer that belongs to the checkpoint"
+        )
+    return (ids + tokens.text_encoding_offset).astype(np.int32)
