@@ -1,0 +1,34 @@
+"""What the tests of the stages share."""
+
+import hf
+import jax
+import numpy as np
+
+from bark_jax import sampling, text
+from bark_jax.tokens import TokenConfig
+from bark_jax.voices import Voice
+
+TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon"]
+
+
+def voice(tokens: TokenConfig, n: int, seed: int = 0) -> Voice:
+    """Make a valid voice of n semantic tokens."""
+    return Voice.from_dict(hf.voice(tokens, n, seed), tokens)
+
+
+def ids(pair, words: str) -> np.ndarray:
+    return text.encode(words, pair.ours.tokenizer, pair.tokens)
+
+
+def draw_like(seed: int, stage: int):
+    """Let the plain reference draw with the package's random numbers."""
+    key = sampling.row_keys([seed], stage)[0]
+
+    def choose(probabilities, _, *step):
+        own = key
+        for number in step:
+            own = jax.random.fold_in(own, number)
+        with np.errstate(divide="ignore"):
+            return np.argmax(np.log(probabilities) + jax.random.gumbel(own, probabilities.shape), axis=-1)
+
+    return choose
