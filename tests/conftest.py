@@ -1,0 +1,72 @@
+"""Set up every test: exact float32, strict types of arrays, shapes checked, threads shared fairly."""
+
+import dataclasses
+import functools
+import os
+import tempfile
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "bark-jax-test-cache"))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import jax
+import jaxtyping
+import torch
+
+jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+torch.set_num_threads(1)
+
+# From here on the shapes in the package's signatures are checked at every call.
+jaxtyping.install_import_hook("bark_jax", "typecheck.typechecker")
+
+import hf  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import transformers  # noqa: E402
+
+import bark_jax  # noqa: E402
+from bark_jax.tokens import TokenConfig  # noqa: E402
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Hold the same random weights three times: in transformers, as plain arrays, and loaded by us."""
+
+    theirs: transformers.BarkModel
+    weights: dict[str, np.ndarray]
+    ours: bark_jax.Bark
+    heads: int
+    tokens: TokenConfig
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory):
+    """Make pairs; the arguments are those of `hf.tiny_bark`, and the same ones give the same pair."""
+
+    @functools.cache
+    def make(tokens: TokenConfig = hf.TOKENS, heads: int = 2, **sizes) -> Pair:
+        theirs = hf.tiny_bark(tokens, heads=heads, **sizes)
+        folder = hf.save(theirs, tmp_path_factory.mktemp("checkpoint"), tokens=tokens)
+        weights = {name: x.numpy() for name, x in theirs.state_dict().items()}
+        return Pair(theirs, weights, bark_jax.load(folder), heads, tokens)
+
+    return make
+
+
+COMPILED: list[str] = []
+
+
+def listen(event: str, duration: float, **details) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        COMPILED.append(str(details))
+
+
+jax.monitoring.register_event_duration_secs_listener(listen)
+
+
+@pytest.fixture
+def compilations():
+    """List what XLA compiles, or takes from the persistent cache, from here on."""
+    COMPILED.clear()
+    return COMPILED
