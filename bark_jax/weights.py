@@ -1,0 +1,402 @@
+"""Weights to modules: which tensors of a checkpoint fill which parameter, and what is done to them.
+
+    {"layers.0.attn.att_proj.weight": LazyTensor (3d, d), ...} ──gpt_table──▶ GPT: blocks.0.attention.qkv.kernel (d, 3d)
+
+A table has a row for each parameter of a module: its path, the tensors that it is made of under their
+Hugging Face names, and a transform. Other spellings become these names first; keys that hold no weight
+are listed, with the reason. Loading is strict both ways: what is missing, left over, there twice or of
+the wrong shape is reported all at once, before anything is read. After that each tensor is read,
+transformed and put on the device before the next one: there is never a second copy of the weights.
+
+This file knows no files: `checkpoints.py` finds the tensors.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+
+from bark_jax.codec import Codec, CodecConfig
+from bark_jax.fine import FineConfig, FineModel
+from bark_jax.gpt import GPT, GPTConfig
+
+# Spellings of a key, as (regular expression, replacement): Suno's, and the older one of weight norm.
+RENAMES = (
+    (r"^_orig_mod\.", ""),  # torch.compile put it there
+    (r"^transformer\.wte\.", "input_embeds_layer."),
+    (r"^transformer\.wtes\.", "input_embeds_layers."),
+    (r"^transformer\.wpe\.", "position_embeds_layer."),
+    (r"^transformer\.ln_f\.", "layernorm_final."),
+    (r"^transformer\.h\.", "layers."),
+    (r"\.ln_([12])\.", r".layernorm_\1."),
+    (r"\.attn\.c_attn\.", ".attn.att_proj."),
+    (r"\.attn\.c_proj\.", ".attn.out_proj."),
+    (r"\.mlp\.c_fc\.", ".mlp.in_proj."),
+    (r"\.mlp\.c_proj\.", ".mlp.out_proj."),
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+)
+
+# Keys that no parameter is made of, as regular expression -> reason.
+IGNORED = {
+    r"\.attn\.bias$": "the causal mask, a buffer: the biases are attn.att_proj.bias and attn.out_proj.bias",
+    r"\.position_ids$": "0, 1, 2, ...",
+    r"\.codebook\.(inited|cluster_size|embed_avg)$": "statistics with which the codebooks were trained",
+}
+
+
+@runtime_checkable
+class Tensor(Protocol):
+    """What a table can be filled from: a shape, a dtype, and an array on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    def read(self) -> np.ndarray: ...
+
+
+Tensors = Mapping[str, Tensor]
+
+
+def rename(key: str) -> str:
+    """Give a key the name that the tables use."""
+    for pattern, replacement in RENAMES:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def is_ignored(key: str) -> bool:
+    return any(re.search(pattern, key) for pattern in IGNORED)
+
+
+# ---------------------------------------------------------------------------------------------
+# Transforms: from torch's layout, in NumPy
+# ---------------------------------------------------------------------------------------------
+
+
+def keep(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def transpose(x: np.ndarray) -> np.ndarray:
+    """Turn the weight of a linear layer (out, in) into a kernel (in, out)."""
+    return x.T
+
+
+def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Sum the two biases of an LSTM."""
+    return x + y
+
+
+def stack(*tables: np.ndarray) -> np.ndarray:
+    """Stack the tables of the codebooks: (q, v, d)."""
+    return np.stack(tables)
+
+
+def fold_weight_norm(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Multiply each slice of axis 0 by its scale over its norm, in float32."""
+    scale, direction = scale.astype(np.float32), direction.astype(np.float32)
+    norm = np.sqrt(np.sum(direction**2, axis=tuple(range(1, direction.ndim)), keepdims=True))
+    return direction * (scale / norm)
+
+
+def fold_conv(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Turn the weight of a convolution (out, in, size) into a kernel (size, in, out)."""
+    return fold_weight_norm(scale, direction).transpose(2, 1, 0)
+
+
+def fold_up_conv(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Turn the weight of a transposed convolution (in, out, size) into a kernel (size, in, out)."""
+    return fold_weight_norm(scale, direction).transpose(2, 0, 1)
+
+
+# ---------------------------------------------------------------------------------------------
+# Tables
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Say what fills one parameter: `transform` takes the source tensors, in their order."""
+
+    target: str
+    sources: tuple[str, ...]
+    transform: Callable[..., np.ndarray] = keep
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Hold the rows of one module, and keys that may be absent but else equal another key."""
+
+    rows: tuple[Row, ...]
+    ties: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+# One source each: (path in the module, Hugging Face's key, transform). The i-th block is the i-th layer.
+BLOCK_NORMS = (
+    ("blocks.{i}.norm_1.scale", "layers.{i}.layernorm_1.weight", keep),
+    ("blocks.{i}.norm_2.scale", "layers.{i}.layernorm_2.weight", keep),
+)
+BLOCK_NORM_BIASES = (
+    ("blocks.{i}.norm_1.bias", "layers.{i}.layernorm_1.bias", keep),
+    ("blocks.{i}.norm_2.bias", "layers.{i}.layernorm_2.bias", keep),
+)
+BLOCK_KERNELS = (
+    ("blocks.{i}.attention.qkv.kernel", "layers.{i}.attn.att_proj.weight", transpose),
+    ("blocks.{i}.attention.out.kernel", "layers.{i}.attn.out_proj.weight", transpose),
+    ("blocks.{i}.mlp.up.kernel", "layers.{i}.mlp.in_proj.weight", transpose),
+    ("blocks.{i}.mlp.down.kernel", "layers.{i}.mlp.out_proj.weight", transpose),
+)
+BLOCK_BIASES = (
+    ("blocks.{i}.attention.qkv.bias", "layers.{i}.attn.att_proj.bias", keep),
+    ("blocks.{i}.attention.out.bias", "layers.{i}.attn.out_proj.bias", keep),
+    ("blocks.{i}.mlp.up.bias", "layers.{i}.mlp.in_proj.bias", keep),
+    ("blocks.{i}.mlp.down.bias", "layers.{i}.mlp.out_proj.bias", keep),
+)
+ENDS = (
+    ("position_embedding.embedding", "position_embeds_layer.weight", keep),
+    ("norm.scale", "layernorm_final.weight", keep),
+)
+END_BIAS = (("norm.bias", "layernorm_final.bias", keep),)
+CAUSAL = (
+    ("token_embedding.embedding", "input_embeds_layer.weight", keep),
+    ("head.kernel", "lm_head.weight", transpose),
+)
+
+
+def transformer_rows(num_layers: int, *, bias: bool, norm_bias: bool) -> tuple[Row, ...]:
+    """Build the rows that all the transformers share."""
+    ends = ENDS + (END_BIAS if norm_bias else ())
+    block = BLOCK_NORMS + BLOCK_KERNELS + (BLOCK_NORM_BIASES if norm_bias else ()) + (BLOCK_BIASES if bias else ())
+    repeated = [(t.format(i=i), s.format(i=i), transform) for i in range(num_layers) for t, s, transform in block]
+    return tuple(Row(target, (source,), transform) for target, source, transform in [*ends, *repeated])
+
+
+def gpt_table(cfg: GPTConfig) -> Table:
+    """Build the table of a causal model."""
+    causal = tuple(Row(target, (source,), transform) for target, source, transform in CAUSAL)
+    return Table(causal + transformer_rows(cfg.num_layers, bias=cfg.bias, norm_bias=cfg.bias))
+
+
+def fine_table(cfg: FineConfig) -> Table:
+    """Build the table of the fine model: its LayerNorms always have biases, its heads are its tables."""
+    tables = tuple(f"input_embeds_layers.{i}.weight" for i in range(cfg.n_codes_total))
+    heads = {f"lm_heads.{i - cfg.n_codes_given}.weight": tables[i] for i in range(cfg.n_codes_given, cfg.n_codes_total)}
+    rows = transformer_rows(cfg.num_layers, bias=cfg.bias, norm_bias=True)
+    return Table((Row("codebook_embeddings", tables, stack), *rows), heads)
+
+
+def conv_rows(target: str, source: str, fold: Callable[..., np.ndarray] = fold_conv) -> list[Row]:
+    weight = f"{source}.conv.parametrizations.weight"
+    return [
+        Row(f"{target}.kernel", (f"{weight}.original0", f"{weight}.original1"), fold),
+        Row(f"{target}.bias", (f"{source}.conv.bias",)),
+    ]
+
+
+def lstm_rows(target: str, source: str, num_layers: int) -> list[Row]:
+    rows = []
+    for i in range(num_layers):
+        layer, lstm = f"{target}.layers.{i}", f"{source}.lstm"
+        rows += [
+            Row(f"{layer}.input_kernel", (f"{lstm}.weight_ih_l{i}",), transpose),
+            Row(f"{layer}.hidden_kernel", (f"{lstm}.weight_hh_l{i}",), transpose),
+            Row(f"{layer}.bias", (f"{lstm}.bias_ih_l{i}", f"{lstm}.bias_hh_l{i}"), add),
+        ]
+    return rows
+
+
+def codec_table(cfg: CodecConfig) -> Table:
+    """Build the table of the codec: Hugging Face numbers its layers in a row, activations included."""
+    stages = range(len(cfg.upsampling_ratios))
+    residuals = [[("residual", f"stages.{s}.residuals.{j}") for j in range(cfg.num_residual_layers)] for s in stages]
+    elu = ("elu", "")
+    encoder, decoder = [("conv", "stem")], [("conv", "stem"), ("lstm", "lstm")]
+    for s in stages:
+        encoder += [*residuals[s], elu, ("conv", f"stages.{s}.down")]
+        decoder += [elu, ("up_conv", f"stages.{s}.up"), *residuals[s]]
+    encoder += [("lstm", "lstm"), elu, ("conv", "head")]
+    decoder += [elu, ("conv", "head")]
+    rows = []
+    for part, layers in (("encoder", encoder), ("decoder", decoder)):
+        for i, (kind, name) in enumerate(layers):
+            target, source = f"{part}.{name}", f"{part}.layers.{i}"
+            match kind:
+                case "conv":
+                    rows += conv_rows(target, source)
+                case "up_conv":
+                    rows += conv_rows(target, source, fold_up_conv)
+                case "lstm":
+                    rows += lstm_rows(target, source, cfg.num_lstm_layers)
+                case "residual":
+                    rows += conv_rows(f"{target}.narrow", f"{source}.block.1")
+                    rows += conv_rows(f"{target}.widen", f"{source}.block.3")
+                    rows += conv_rows(f"{target}.shortcut", f"{source}.shortcut") if cfg.use_conv_shortcut else []
+    codebooks = tuple(f"quantizer.layers.{i}.codebook.embed" for i in range(cfg.num_quantizers))
+    return Table((*rows, Row("quantizer.codebooks", codebooks, stack)))
+
+
+# ---------------------------------------------------------------------------------------------
+# The strict loader
+# ---------------------------------------------------------------------------------------------
+
+Module = TypeVar("Module", bound=nnx.Module)
+Make = Callable[..., Module]  # called with `rngs`
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Put side by side what is to be filled, a module without memory, and what it is filled from."""
+
+    graphdef: nnx.GraphDef
+    parameters: dict[str, tuple[tuple, Any]]  # path -> its parts, and the abstract variable
+    table: Table
+    tensors: Tensors
+
+    @classmethod
+    def make(cls, make: Make[Any], table: Table, tensors: Tensors) -> "Plan":
+        graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+        parameters = {".".join(map(str, parts)): (parts, variable) for parts, variable in nnx.to_flat_state(state)}
+        return cls(graphdef, parameters, table, tensors)
+
+
+def find_problems(plan: Plan) -> list[str]:
+    """Say everything that keeps tensors and parameters from matching one to one, a line for each.
+
+    Only tensors that must equal others are read.
+    """
+    problems = []
+    table, tensors = plan.table, plan.tensors
+    found: dict[str, str] = {}  # the table's name -> the checkpoint's
+    for key in tensors:
+        name = rename(key)
+        if is_ignored(name):
+            continue
+        if name in found:
+            problems.append(f"there twice: {found[name]} and {key}")
+        found[name] = key
+
+    for row in table.rows:
+        missing = [source for source in row.sources if source not in found]
+        problems += [f"missing: {source}, for {row.target}" for source in missing]
+        if row.target not in plan.parameters:
+            problems.append(f"without a place: {row.target} is no parameter of the module")
+        elif not missing:
+            sources = {found[source]: tensors[found[source]] for source in row.sources}
+            problems += shape_problems(row, sources, plan.parameters[row.target][1].shape)
+    filled = {row.target for row in table.rows}
+    problems += [f"not filled: {path}, the table has no row for it" for path in plan.parameters if path not in filled]
+
+    known = {source for row in table.rows for source in row.sources} | table.ties.keys()
+    problems += [f"unknown: {key}" for name, key in found.items() if name not in known]
+    for name, other in table.ties.items():
+        if name in found and other in found:
+            x, y = tensors[found[name]], tensors[found[other]]
+            if x.shape != y.shape or not np.array_equal(x.read(), y.read()):
+                problems.append(f"not tied: {found[name]} differs from {found[other]}")
+    return problems
+
+
+def shape_problems(row: Row, sources: Tensors, expected: tuple[int, ...]) -> list[str]:
+    """Put arrays of the sources' shapes, which take no memory, through the transform."""
+    described = ", ".join(f"{key} {x.dtype} {x.shape}" for key, x in sources.items())
+    if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in sources.values()):
+        return [f"no floating numbers: {described}, for {row.target}"]
+    try:
+        got = row.transform(*(np.broadcast_to(np.ones((), x.dtype), x.shape) for x in sources.values())).shape
+    except ValueError as error:
+        return [f"shapes that do not go together: {described}, for {row.target} {expected} ({error})"]
+    return [f"wrong shape: {described} gives {got}, {row.target} is {expected}"] if got != expected else []
+
+
+def check(problems: Mapping[str, list[str]], source: str) -> None:
+    """Raise one ValueError with all the problems of all the networks, if there are any."""
+    lines = [f"  {network}: {problem}" for network, found in problems.items() for problem in found]
+    if lines:
+        raise ValueError(
+            f"{source} is not what its config describes, in {len(lines)} points:\n"
+            + "\n".join(lines)
+            + "\nTake config and weights from the same source, and fetch what is broken again"
+        )
+
+
+def fill(plan: Plan, dtype: DTypeLike | None = None) -> Any:
+    """Read, transform and place tensor after tensor; return the module. `find_problems` has found none.
+
+    Parameters get `dtype`, or else the one that they have in the module.
+    """
+    found = {rename(key): tensor for key, tensor in plan.tensors.items()}
+    filled = []
+    for row in plan.table.rows:
+        parts, variable = plan.parameters[row.target]
+        value = row.transform(*(found[source].read() for source in row.sources))
+        value = np.ascontiguousarray(value.astype(dtype or variable.dtype, copy=False))
+        filled.append((parts, variable.replace(jax.block_until_ready(jax.device_put(value)))))
+    return nnx.merge(plan.graphdef, nnx.from_flat_state(filled))
+
+
+def load_module(make: Make[Module], table: Table, tensors: Tensors, dtype: DTypeLike | None = None) -> Module:
+    """Build a module from a checkpoint's tensors; `dtype` is that of all parameters.
+
+    `make` is called with `rngs` to build the module abstractly: no initial value is ever computed.
+
+    Raises:
+        ValueError: tensors and parameters do not match one to one; all that is wrong is in the message.
+    """
+    plan = Plan.make(make, table, tensors)
+    check({"network": find_problems(plan)}, "the checkpoint")
+    return fill(plan, dtype)
+
+
+# ---------------------------------------------------------------------------------------------
+# Bark's four networks
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Say how one network is built from its section of Hugging Face's `config.json`."""
+
+    config: str  # name of the section
+    read_config: Callable[[dict[str, Any]], Any]
+    module: Callable[..., nnx.Module]
+    table: Callable[[Any], Table]
+
+
+def read_config(cls: type, section: dict[str, Any]) -> Any:
+    """Pick a config's fields from a dict that holds more. Raises ValueError for what is missing or no number."""
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    wrong = [name for name, kind in fields.items() if type(section.get(name)) is not kind]
+    if wrong:
+        shown = ", ".join(f"{name} is {section[name]!r}" if name in section else f"{name} is missing" for name in wrong)
+        raise ValueError(f"{shown}: it must be a whole number, or true or false for bias")
+    return cls(**{name: section[name] for name in fields})
+
+
+def read_gpt_config(section: dict[str, Any]) -> GPTConfig:
+    return read_config(GPTConfig, section)
+
+
+def read_fine_config(section: dict[str, Any]) -> FineConfig:
+    """Read the config of the fine model, which has one vocabulary. Raises ValueError where it has two."""
+    if section.get("output_vocab_size", section.get("input_vocab_size")) != section.get("input_vocab_size"):
+        raise ValueError(
+            f"the fine model's output_vocab_size is {section['output_vocab_size']}, its input_vocab_size "
+            f"{section['input_vocab_size']}: they must be equal, the heads are the tables"
+        )
+    return read_config(FineConfig, section)
+
+
+NETWORKS = {
+    "semantic": Network("semantic_config", read_gpt_config, GPT, gpt_table),
+    "coarse_acoustics": Network("coarse_acoustics_config", read_gpt_config, GPT, gpt_table),
+    "fine_acoustics": Network("fine_acoustics_config", read_fine_config, FineModel, fine_table),
+    "codec_model": Network("codec_config", CodecConfig.from_dict, Codec, codec_table),
+}
