@@ -1,0 +1,147 @@
+"""Write a checkpoint of any layout as a folder in Hugging Face's, with safetensors.
+
+text.pt coarse.pt fine.pt ──┐
+pytorch_model.bin           ├──convert──▶ config.json, generation_config.json, model.safetensors,
+model-0000?-of-00003...   ──┘             tokenizer files, voices
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bark_jax.checkpoints import (
+    CONFIG,
+    GENERATION_CONFIG,
+    SAFETENSORS_DTYPES,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    Checkpoint,
+    network_config,
+    plan,
+    resolve,
+)
+from bark_jax.files import refuse_existing
+from bark_jax.gpt import GPT
+from bark_jax.pickles import LazyTensor
+from bark_jax.voices import LISTING, VoiceLibrary
+from bark_jax.weights import NETWORKS, is_ignored, rename
+
+
+def convert(
+    source: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    *,
+    force: bool = False,
+    offline: bool = False,
+    codec: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a checkpoint as a folder in Hugging Face's layout, which `transformers` loads too.
+
+    Weights keep their dtype and go into one model.safetensors, one at a time. Tokenizer and voices
+    come along where the source has them. The folder appears when it is complete: an error or
+    Ctrl-C leaves nothing behind, and what stood there stays.
+
+    Args:
+        source, offline, codec, tokenizer: as for `checkpoints.resolve`.
+        folder: to write; with `force` it may be a checkpoint's, which is replaced.
+        progress: called with the bytes of weights written, and those there are.
+
+    Raises:
+        FileExistsError: `folder` exists and `force` is not set.
+        ValueError: there is no such source, its weights are not those that its config describes, or
+            `folder` holds something else than a checkpoint.
+    """
+    folder = Path(folder)
+    refuse_existing(folder, force=force)
+    if folder.exists() and not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder} holds no checkpoint, so force does not replace it: choose another folder")
+    checkpoint = resolve(source, offline=offline, codec=codec, tokenizer=tokenizer)
+    plan(checkpoint)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    try:
+        unfinished.mkdir()
+        fine = NETWORKS["fine_acoustics"].config
+        config = checkpoint.config | {fine: checkpoint.config[fine] | {"tie_word_embeddings": True}}
+        for name, content in ((CONFIG, config), (GENERATION_CONFIG, checkpoint.generation_config)):
+            (unfinished / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        copy_companions(checkpoint, unfinished)
+        write_safetensors(published_tensors(checkpoint), unfinished / WEIGHTS[0], progress)
+        if folder.exists():
+            os.replace(folder, replaced)
+        os.replace(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if replaced.exists():
+            os.replace(replaced, folder)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
+    """Copy the tokenizer and the voices, where the checkpoint brings them."""
+    has_tokenizer = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES[:2])
+    if checkpoint.tokenizer is not None or has_tokenizer:
+        source = checkpoint.tokenizer_folder()
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+    voices = []
+    for paths in VoiceLibrary(checkpoint.folder).paths.values():
+        voices += [paths.relative_to(checkpoint.folder)] if isinstance(paths, Path) else paths.values()
+    listing = [LISTING] if (checkpoint.folder / LISTING).is_file() else []
+    for name in [*listing, *map(str, voices)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(checkpoint.fetch(name), folder / name)
+
+
+def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarray]:
+    """Name the tensors as published checkpoints do.
+
+    The fine model's heads are left out: they are its tables. The codebooks' statistics stay and the
+    causal masks are drawn anew, because `transformers` reports them as missing.
+    """
+    published = {}
+    for name, network in NETWORKS.items():
+        cfg = network_config(checkpoint, network)
+        ties = network.table(cfg).ties
+        named = {rename(key): x for key, x in checkpoint.tensors_of(name).items()}
+        published |= {
+            f"{name}.{key}": x
+            for key, x in named.items()
+            if key not in ties and (not is_ignored(key) or ".codebook." in key)
+        }
+        if network.module is GPT:
+            mask = np.tril(np.ones((1, 1, cfg.block_size, cfg.block_size), bool))
+            published |= {f"{name}.layers.{i}.attn.bias": mask for i in range(cfg.num_layers)}
+    return published
+
+
+def write_safetensors(
+    tensors: dict[str, LazyTensor | np.ndarray], path: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Write tensors one by one, the widest numbers first, so that each lies at a multiple of its width."""
+    names = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
+    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for key, x in ordered:
+        start, end = end, end + math.prod(x.shape) * x.dtype.itemsize
+        header[key] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [start, end]}
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with open(path, "wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for key, x in ordered:
+            array = x.read() if isinstance(x, LazyTensor) else x
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            if progress:
+                progress(header[key]["data_offsets"][1], end)
