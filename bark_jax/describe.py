@@ -1,0 +1,64 @@
+"""Say what a network is made of, without its weights: `module_tree` prints like torch's `print(model)`.
+
+Modules stand by name, with the shapes and the number of their parameters; equal neighbours in a list
+are printed once.
+"""
+
+from collections.abc import Callable, Iterator
+
+import jax
+from flax import nnx
+
+WIDTH = 100  # of a line without the count behind it
+
+
+def parameter_count(module: nnx.Module) -> int:
+    """Count the numbers in all parameters of a module."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module)))
+
+
+def module_tree(label: str, make: Callable[..., nnx.Module]) -> list[str]:
+    """Return the lines of the tree of the module that `make`, called with `rngs`, would build.
+
+    The modules stand in the order in which they are made, which a module loses when it is loaded.
+    """
+    lines: list[str] = []
+
+    def build() -> None:
+        lines.extend(_tree(label, make(rngs=nnx.Rngs(0)), 0))
+
+    jax.eval_shape(build)  # no array is ever made
+    return lines
+
+
+def _tree(label: str, module: nnx.Module, indent: int) -> Iterator[str]:
+    shapes, children = [], []
+    for name, value in vars(module).items():
+        if isinstance(value, nnx.Variable):
+            shapes.append(f"{name} {tuple(value.shape)}")
+        elif isinstance(value, nnx.List):
+            children += [(f"{name}.{place}", child) for place, child in _runs(list(value))]
+        elif isinstance(value, nnx.Module):
+            children.append((name, value))
+    margin = "  " * indent
+    head = f"{margin}({label}): {type(module).__name__}({', '.join(shapes)}{'' if children else ')'}"
+    yield f"{head:{WIDTH}} {parameter_count(module):>13,}"
+    for name, child in children:
+        yield from _tree(name, child, indent + 1)
+    if children:
+        yield f"{margin})"
+
+
+def _runs(modules: list[nnx.Module]) -> Iterator[tuple[str, nnx.Module]]:
+    """Yield the first module of each run of modules with equal parameters, under its places in the list."""
+    first = 0
+    for place, module in enumerate(modules):
+        following = modules[place + 1] if place + 1 < len(modules) else None
+        if following is None or _shapes(following) != _shapes(module):
+            repeats = f", {place - first + 1} times" if place > first else ""
+            yield (f"{first}..{place}{repeats}" if repeats else str(place)), modules[first]
+            first = place + 1
+
+
+def _shapes(module: nnx.Module) -> list[tuple]:
+    return [(path, leaf.shape) for path, leaf in nnx.to_flat_state(nnx.state(module))]

@@ -1,0 +1,472 @@
+"""The whole journey: load a checkpoint once, turn texts into speech.
+
+    text ──▶ semantic (s,) ──▶ coarse (2, t) ──▶ fine (8, t) ──▶ samples (320 t,)
+
+In:  a checkpoint; texts, voices, seeds and how to draw.
+Out: `Speech`: the samples, and the tokens of every stage.
+
+Each stage is one file of the package and one method here. All of them take one item, or a list of
+items as a batch; every row of a batch comes out as it would alone.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import soundfile
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Float32, Int32
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from bark_jax import checkpoints, coarse, fine, semantic
+from bark_jax.codec import Codec, CodecConfig, decode_audio, encode_audio
+from bark_jax.files import new_file
+from bark_jax.fine import FineConfig, FineModel
+from bark_jax.gpt import GPT, GPTConfig
+from bark_jax.sampling import Controls, Progress
+from bark_jax.text import embedded_tokenizer, encode, load_tokenizer
+from bark_jax.tokens import TokenConfig
+from bark_jax.voices import Voice, VoiceLibrary, check_array, load_voice
+
+Semantic = Int32[np.ndarray, " _"]
+Codes = Int32[np.ndarray, "_ _"]  # (q, t)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Speech:
+    """Hold one spoken text: its sound, and the tokens of every stage that led to it."""
+
+    text: str
+    seed: int
+    samples: Float32[np.ndarray, " n"]  # not clipped
+    sample_rate: int  # Hz
+    semantic: Semantic
+    coarse: Codes
+    fine: Codes
+    timings: dict[str, float]  # seconds in each stage; of the whole batch, where there was one
+    tokens: TokenConfig
+
+    def __repr__(self) -> str:
+        return f"Speech({self.text!r}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed})"
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound."""
+        return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
+        """Write a WAV file, 16-bit PCM, clipped to -1..1; wholly or not at all.
+
+        Raises:
+            FileExistsError: there is such a file, and `force` is not set.
+            ValueError: `path` does not end in .wav.
+        """
+        if Path(path).suffix.lower() != ".wav":
+            raise ValueError(f"{path} does not end in .wav: WAV is what is written")
+        with new_file(path, force=force) as file:
+            soundfile.write(file, np.clip(self.samples, -1, 1), self.sample_rate, "PCM_16", format="WAV")
+
+    def voice(self) -> Voice:
+        """Make a voice of these tokens, for other texts to be spoken with.
+
+        Raises:
+            ValueError: the speech is too short for one.
+        """
+        return Voice.from_arrays(self.semantic, self.coarse, self.fine, self.tokens)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bark:
+    """Hold the four networks of a checkpoint and all that belongs to them; `load` makes one."""
+
+    name: str
+    tokens: TokenConfig
+    tokenizer: Tokenizer
+    voices: VoiceLibrary | None
+    semantic_model: GPT
+    coarse_model: GPT
+    fine_model: FineModel
+    codec: Codec
+
+    def __repr__(self) -> str:
+        return f"Bark({self.name!r}, {jnp.dtype(self.semantic_model.head.kernel.dtype)})"
+
+    def generate(
+        self,
+        text: str | Sequence[str],
+        *,
+        voice: Any = None,
+        seed: int | Sequence[int] = 0,
+        semantic_temperature: float | None = None,
+        coarse_temperature: float | None = None,
+        fine_temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_eos_p: float | None = 0.2,
+        max_seconds: float | Sequence[float | None] | None = None,
+        progress: bool = True,
+    ) -> Any:
+        """Speak a text, or a list of texts as one batch; return a `Speech`, or a list.
+
+        Args:
+            text: what to say.
+            voice: a name that `voices` knows, the path of an .npz, its arrays or a `Voice`; None for
+                whatever voice the seed brings. One for all, or one for each text.
+            seed: of all random numbers, 0 to 2**32 - 1. One for all, or one for each text.
+            semantic_temperature, coarse_temperature, fine_temperature: 0 is greedy, 1 draws from the
+                model's own probabilities; None takes the checkpoint's (Bark: 0.7, 0.7, 0.5).
+            top_k, top_p: draw among the most probable only, in the first two stages.
+            min_eos_p: end the speech where its end is at least as probable as this; None: where it is drawn.
+            max_seconds: end the speech once it is longer. One for all, or one for each text.
+            progress: show a bar for each stage on standard error.
+
+        Raises:
+            ValueError: something is out of its range, a text does not fit, a voice is unusable.
+        """
+        single = isinstance(text, str)
+        texts = _rows(text, single)
+        spoken = self._semantic_inputs(texts, voice, seed, max_seconds)
+        controls = {
+            "semantic": self._controls("semantic", semantic_temperature, top_k, top_p, min_eos_p),
+            "coarse": self._controls("coarse", coarse_temperature, top_k, top_p),
+            "fine": self._controls("fine", fine_temperature),
+        }
+        prompts, voices, seeds, limits = spoken
+        timings: dict[str, float] = {}
+        with _timed(timings, "semantic"):
+            ids = self._semantic(prompts, seeds, controls["semantic"], limits, progress)
+        for words, row in zip(texts, ids, strict=True):
+            if not len(row):
+                warnings.warn(f"the model ended {words!r} before its first token: no sound", stacklevel=2)
+        with _timed(timings, "coarse"):
+            two = self._coarse(ids, voices, seeds, controls["coarse"], progress)
+        with _timed(timings, "fine"):
+            eight = self._fine(two, voices, seeds, controls["fine"], progress)
+        with _timed(timings, "codec"):
+            samples = self.decode(eight)
+        speeches = [
+            Speech(
+                text=texts[row],
+                seed=seeds[row],
+                samples=samples[row],
+                sample_rate=self.codec.cfg.sampling_rate,
+                semantic=ids[row],
+                coarse=two[row],
+                fine=eight[row],
+                timings=timings,
+                tokens=self.tokens,
+            )
+            for row in range(len(texts))
+        ]
+        return speeches[0] if single else speeches
+
+    def text_to_semantic(
+        self,
+        text: str | Sequence[str],
+        *,
+        voice: Any = None,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_eos_p: float | None = 0.2,
+        max_seconds: float | Sequence[float | None] | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
+        single = isinstance(text, str)
+        prompts, _, seeds, limits = self._semantic_inputs(_rows(text, single), voice, seed, max_seconds)
+        controls = self._controls("semantic", temperature, top_k, top_p, min_eos_p)
+        rows = self._semantic(prompts, seeds, controls, limits, progress)
+        return rows[0] if single else rows
+
+    def semantic_to_coarse(
+        self,
+        semantic: Any,
+        *,
+        voice: Any = None,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Turn semantic tokens (s,) into coarse codes, int32 (2, t); arguments and errors as in `generate`."""
+        single = not isinstance(semantic, list | tuple)
+        limit = self.tokens.semantic_vocab_size
+        rows = [check_array("semantic", row, None, limit, may_be_empty=True) for row in _rows(semantic, single)]
+        voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
+        rows = self._coarse(rows, voices, seeds, self._controls("coarse", temperature, top_k, top_p), progress)
+        return rows[0] if single else rows
+
+    def coarse_to_fine(
+        self,
+        coarse: Any,
+        *,
+        voice: Any = None,
+        seed: int | Sequence[int] = 0,
+        temperature: float | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Turn coarse codes (2, t) into fine codes, int32 (8, t); arguments and errors as in `generate`."""
+        single = not isinstance(coarse, list | tuple)
+        q, limit = self.tokens.n_coarse_codebooks, self.tokens.codebook_size
+        rows = [check_array("coarse", row, q, limit, may_be_empty=True) for row in _rows(coarse, single)]
+        voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
+        rows = self._fine(rows, voices, seeds, self._controls("fine", temperature), progress)
+        return rows[0] if single else rows
+
+    def decode(self, fine: Any) -> Any:
+        """Turn codes (q, t) of the first q codebooks into samples, float32 (320 t,), not clipped.
+
+        Raises:
+            ValueError: the codes are out of range, or of more codebooks than the codec has.
+        """
+        single = not isinstance(fine, list | tuple)
+        rows = [np.asarray(row) for row in _rows(fine, single)]
+        sounding = [row for row in rows if row.ndim != 2 or row.shape[1]]
+        decoded = iter(decode_audio(self.codec, sounding) if sounding else [])
+        samples = [np.zeros(0, np.float32) if row.ndim == 2 and not row.shape[1] else next(decoded) for row in rows]
+        return samples[0] if single else samples
+
+    def encode(self, samples: Any, kbps: float = 6.0, *, sample_rate: int | None = None) -> Any:
+        """Turn a recording into codes, int32 (q, t), of as many codebooks as `kbps` pays for.
+
+        Args:
+            samples: mono float samples (n,) in -1..1, or the path of a sound file.
+            kbps: 1.5, 3, 6, 12 or 24: 2, 4, 8, 16 or 32 codebooks. Bark uses 6.
+            sample_rate: of `samples`, in Hz; left out, they are taken to be at the codec's 24,000.
+
+        Raises:
+            ValueError: not mono, not finite, not at the codec's rate; a bandwidth it does not have.
+        """
+        single = not isinstance(samples, list | tuple)
+        codes = []
+        for row in _rows(samples, single):
+            rate = sample_rate
+            if isinstance(row, str | os.PathLike):
+                row, rate = _read_sound(row)
+            codes += encode_audio(self.codec, [row], rate or self.codec.cfg.sampling_rate, kbps)
+        return codes[0] if single else codes
+
+    def _semantic_inputs(
+        self, texts: list[str], voice: Any, seed: Any, max_seconds: Any
+    ) -> tuple[list[np.ndarray], list[Voice | None], list[int], list[int]]:
+        """Check what the first stage needs, row by row: prompts, voices, seeds, limits in tokens."""
+        voices, seeds = self._voices(voice, len(texts)), _seeds(seed, len(texts))
+        seconds = _for_each("max_seconds", max_seconds, len(texts))
+        limits = [semantic.token_limit(one, self.tokens) for one in seconds]
+        prompts = [
+            semantic.prompt(encode(words, self.tokenizer, self.tokens), own, self.tokens)
+            for words, own in zip(texts, voices, strict=True)
+        ]
+        return prompts, voices, seeds, limits
+
+    def _voices(self, voice: Any, count: int) -> list[Voice | None]:
+        each = _for_each("voice", voice, count)
+        loaded = {id(one): None if one is None else load_voice(one, self.tokens, self.voices) for one in each}
+        return [loaded[id(one)] for one in each]
+
+    def _controls(self, stage: str, temperature: float | None, *others: Any) -> Controls:
+        if temperature is None:
+            temperature = getattr(self.tokens, f"{stage}_temperature")
+        return Controls.check(temperature, *others, name=f"{stage}_temperature")
+
+    def _semantic(
+        self, prompts: list[np.ndarray], seeds: list[int], controls: Controls, limits: list[int], progress: bool
+    ) -> list[Semantic]:
+        if not prompts:
+            return []
+        with _bar("semantic", progress) as report:
+            return semantic.generate(
+                self.semantic_model, self.tokens, prompts, seeds, controls, limits, on_progress=report
+            )
+
+    def _coarse(
+        self, rows: list[Semantic], voices: list[Voice | None], seeds: list[int], controls: Controls, progress: bool
+    ) -> list[Codes]:
+        if not rows:
+            return []
+        with _bar("coarse", progress) as report:
+            return coarse.generate(self.coarse_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
+
+    def _fine(
+        self, rows: list[Codes], voices: list[Voice | None], seeds: list[int], controls: Controls, progress: bool
+    ) -> list[Codes]:
+        if not rows:
+            return []
+        with _bar("fine", progress) as report:
+            return fine.generate(self.fine_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
+
+
+def _rows(value: Any, single: bool) -> list[Any]:
+    return [value] if single else list(value)
+
+
+def _for_each(name: str, value: Any, count: int) -> list[Any]:
+    """Repeat one value for every text, or check that a list has one for each."""
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{name} is a list of {len(value)} for {count} texts: pass one for all, or one for each")
+    return list(value)
+
+
+def _seeds(seed: Any, count: int) -> list[int]:
+    seeds = _for_each("seed", seed, count)
+    for one in seeds:
+        if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < 2**32:
+            raise ValueError(f"seed is {one!r}, it must be a whole number from 0 to {2**32 - 1}")
+    return [int(one) for one in seeds]
+
+
+def _read_sound(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+    try:
+        return soundfile.read(path, dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read as sound: {error}") from error
+
+
+@contextlib.contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _bar(stage: str, shown: bool) -> Iterator[Progress]:
+    """Show a bar on standard error; what is reported is how much is done, and of how much."""
+    form = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+    with tqdm(desc=f"{stage:8}", total=1, bar_format=form, disable=not shown) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+        bar.total = bar.n  # a speech may end early
+        bar.refresh()
+
+
+# ---------------------------------------------------------------------------------------------
+# Loading
+# ---------------------------------------------------------------------------------------------
+
+DTYPES = ("float32", "bfloat16")
+
+
+def load(
+    checkpoint: str | Path | Sequence[str | Path] | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    offline: bool = False,
+    codec: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+) -> Bark:
+    """Load a checkpoint, wholly and on the default device.
+
+    Args:
+        checkpoint: a hub name such as "suno/bark-small"; a folder in Hugging Face's or Suno's layout;
+            Suno's three files; None for the embedded checkpoint, random weights that make noise.
+        dtype: of the three transformers, "float32" or "bfloat16"; None: float32 on a CPU, bfloat16
+            elsewhere. The codec is always float32.
+        offline: take hub names from the local cache alone.
+        codec, tokenizer: for Suno's layout, which has neither: a folder or hub name each; None for
+            facebook/encodec_24khz and BERT's multilingual cased one.
+
+    Raises:
+        ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message.
+    """
+    dtype = _dtype(dtype)
+    if checkpoint is None:
+        print("bark_jax: the embedded checkpoint has random weights: it makes noise", file=sys.stderr)
+        return embedded_bark(dtype)
+    found = checkpoints.resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
+    tokens = TokenConfig.from_dict(found.generation_config)
+    words = load_tokenizer(found.tokenizer_folder())
+    library = VoiceLibrary(found.folder, found.fetch)
+    return Bark(found.name, tokens, words, library, *checkpoints.load(found, dtype).values())
+
+
+def _dtype(dtype: DTypeLike | None) -> jnp.dtype:
+    if dtype is None:
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    try:
+        known = jnp.dtype(dtype).name in DTYPES
+    except TypeError:
+        known = False
+    if not known:
+        raise ValueError(f"dtype is {dtype!r}, it must be {' or '.join(DTYPES)}")
+    return jnp.dtype(dtype)
+
+
+# The embedded checkpoint: tiny, with Bark's rates and windows.
+EMBEDDED_TOKENS = TokenConfig(
+    semantic_vocab_size=500,
+    semantic_pad_token=500,
+    eos_token_id=500,
+    text_encoding_offset=501,  # 256 ids, the bytes of the text
+    text_pad_token=757,
+    semantic_infer_token=758,
+    max_new_tokens=128,  # random weights never say that the speech ends
+    coarse_semantic_pad_token=500 + 2 * 1024,
+    coarse_infer_token=500 + 2 * 1024 + 1,
+)
+
+
+TABLE_SCALE = 0.2  # of embeddings and codebooks: the noise is neither silent nor cut off
+
+
+def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
+    """Return how to make each network of the embedded checkpoint; each wants `rngs`."""
+    tokens = EMBEDDED_TOKENS
+    sizes: dict[str, Any] = {"num_layers": 2, "num_heads": 4, "hidden_size": 64}
+    coarse_vocab = tokens.coarse_infer_token + 1
+    semantic_config = GPTConfig(tokens.semantic_infer_token + 1, tokens.eos_token_id + 1, **sizes)
+    coarse_config = GPTConfig(coarse_vocab, coarse_vocab, **sizes)
+    fine_config = FineConfig(tokens.codebook_size + 1, **sizes)
+    return {
+        "semantic": functools.partial(GPT, semantic_config, dtype=dtype),
+        "coarse_acoustics": functools.partial(GPT, coarse_config, dtype=dtype),
+        "fine_acoustics": functools.partial(FineModel, fine_config, dtype=dtype),
+        "codec_model": functools.partial(Codec, CodecConfig(num_filters=8, hidden_size=32)),
+    }
+
+
+def embedded_bark(dtype: DTypeLike = jnp.float32) -> Bark:
+    """Build the embedded checkpoint with random weights, the same on every machine."""
+    rng = np.random.default_rng(0)
+    made = [_randomised(make, rng) for make in embedded_networks(dtype).values()]
+    return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, *made)
+
+
+def _randomised(make: Callable[..., Any], rng: np.random.Generator) -> Any:
+    """Build a module of random kernels and tables; NumPy draws at once what JAX would compile for."""
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+    filled = []
+    for path, leaf in nnx.to_flat_state(state):
+        match path[-1]:
+            case "scale":
+                value = np.ones(leaf.shape)
+            case "bias":
+                value = np.zeros(leaf.shape)
+            case "kernel" | "input_kernel" | "hidden_kernel":
+                value = rng.normal(size=leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
+            case _:  # tables
+                value = rng.normal(size=leaf.shape) * TABLE_SCALE
+        filled.append((path, leaf.replace(jnp.asarray(value, leaf.dtype))))
+    return nnx.merge(graphdef, nnx.from_flat_state(filled))
