@@ -11,6 +11,7 @@ h head width, v vocabulary, r slots for recent tokens.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,10 @@ class KVCache:
 
     def with_recent(self, slots: int) -> "KVCache":
         """Return the cache with an empty `recent` of so many slots."""
-        recent = [tuple(jnp.zeros((*x.shape[:2], slots, x.shape[3]), x.dtype) for x in layer) for layer in self.past]
+        recent = []
+        for key, _ in self.past:
+            empty = jnp.zeros((*key.shape[:2], slots, key.shape[3]), key.dtype)
+            recent.append((empty, empty))
         return KVCache(self.past, self.length, recent, jnp.int32(0))
 
 
@@ -99,10 +103,11 @@ def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h
     ends = [0]
     for key, _, _ in seen:
         ends.append(ends[-1] + key.shape[2])
-    return sum(
+    parts = [
         jnp.einsum("bnts,bnsh->bnth", weights[..., first:last], value)
         for (_, value, _), first, last in zip(seen, ends, ends[1:])
-    )
+    ]
+    return functools.reduce(jnp.add, parts)
 
 
 class Attention(nnx.Module):

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import jax
@@ -24,6 +23,8 @@ from bark_jax.gpt import GPT, KVCache, empty_cache
 
 Progress = Callable[[int, int], None]  # told how much is done, and of how much
 
+WHOLE_NUMBER = (int, np.integer)
+NUMBER = (int, float, np.integer, np.floating)
 NO_TOP_K = np.iinfo(np.int32).max
 NOT_DRAWN = -1  # fills a row of drawn ids behind its end
 
@@ -52,12 +53,12 @@ class Controls:
         Raises:
             ValueError: on a temperature below 0, a top_k below 1, a top_p or min_eos_p outside ]0, 1].
         """
-        if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+        if not (isinstance(temperature, NUMBER) and 0 <= temperature < math.inf):
             raise ValueError(f"{name} is {temperature!r}, it must be 0 (greedy) or more: Bark uses 0.5 to 0.7")
-        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, Integral) or top_k < 1):
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, WHOLE_NUMBER) or top_k < 1):
             raise ValueError(f"top_k is {top_k!r}, it must be a whole number from 1 on, or None to keep every token")
         for label, value in (("top_p", top_p), ("min_eos_p", min_eos_p)):
-            if value is not None and not (isinstance(value, Real) and 0 < value <= 1):
+            if value is not None and not (isinstance(value, NUMBER) and 0 < value <= 1):
                 raise ValueError(f"{label} is {value!r}, it must be above 0 and at most 1, or None to switch it off")
         return cls(
             jnp.float32(temperature),
@@ -67,7 +68,7 @@ class Controls:
         )
 
 
-def row_keys(seeds: list[int], stage: int) -> Key[Array, " b"]:
+def row_keys(seeds: Sequence[int], stage: int) -> Key[Array, " b"]:
     """Make one random key for each row, different in each stage.
 
     The generator is threefry whatever JAX is configured to use: with it, a row of a batch draws

@@ -6,7 +6,7 @@ the package follows what it states.
 
 One id space serves the text and semantic tokens, another the semantic and coarse tokens:
 
-    semantic model in   0 ........ 9 999 | 10 000 pad, end of speech | 10 048 + text id ... | 129 595 text pad | 129 599 INFER
+    semantic model in   0 ........ 9 999 | 10 000 pad | 10 048 + text id ... | 129 595 text pad | 129 599 INFER
     semantic model out  0 ........ 9 999 | 10 000 end of speech
     coarse model        0 ........ 9 999 | 10 000 + codebook 0 | 11 024 + codebook 1 | 12 048 pad | 12 050 INFER
     fine model          0 .. 1 023 for each codebook | 1 024 not known yet

@@ -1,0 +1,279 @@
+"""The command line: `python -m bark_jax COMMAND`, or `bark-jax COMMAND`.
+
+Results go to standard output, progress and messages to standard error. Bad input ends with exit
+code 2 and one line that says what is wrong; Ctrl-C with 130, and nothing half-written.
+"""
+
+import argparse
+import functools
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+import bark_jax
+from bark_jax import bench, checkpoints, describe
+from bark_jax.convert import convert as convert_checkpoint
+from bark_jax.files import refuse_existing
+from bark_jax.pipeline import DTYPES, Speech, embedded_networks
+from bark_jax.tokens import TokenConfig
+from bark_jax.voices import VoiceLibrary
+from bark_jax.weights import NETWORKS
+
+EXAMPLES = """examples:
+  bark-jax speak "Hello, my dog is cute." -o hello.wav
+  bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
+  bark-jax speak --file script.txt -o out/ --save-voice me.npz
+  bark-jax speak "And again." --voice me.npz -o again.wav
+  bark-jax voices --checkpoint suno/bark-small
+  bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
+  bark-jax info --checkpoint bark-small/
+  bark-jax bench --against transformers
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(arguments)
+    _keep_compiled_programs()
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("\nbark-jax: interrupted, nothing is half-written", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"bark-jax: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="bark-jax",
+        description="Bark, text to sound, in JAX.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"bark-jax {bark_jax.__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog="\n".join(line for line in EXAMPLES.splitlines() if line.startswith(("ex", f"  bark-jax {name}"))),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    command = add("speak", speak, "speak a text, or each line of a file, into WAV files")
+    _add_speak_options(command)
+    command = add("voices", list_voices, "list the voices of a checkpoint")
+    _add_checkpoint_options(command)
+    command = add("convert", convert, "write a checkpoint anew, in Hugging Face's layout with safetensors")
+    command.add_argument("source", nargs="+", help="a folder, a hub name, or Suno's text.pt coarse.pt fine.pt")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("--force", action="store_true", help="replace the folder if it exists")
+    _add_origin_options(command)
+    command = add("info", info, "print the networks of a checkpoint: modules, shapes, parameters, bytes")
+    _add_checkpoint_options(command)
+    command = add("bench", bench.run, "measure the speed of every stage on this machine")
+    bench.add_options(command)
+    return top
+
+
+def _add_origin_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--offline", action="store_true", help="take hub names from the local cache alone")
+    command.add_argument("--codec", metavar="FOLDER_OR_NAME", help="codec for Suno's files (facebook/encodec_24khz)")
+    command.add_argument(
+        "--tokenizer", metavar="FOLDER_OR_NAME", help="tokenizer for Suno's files (BERT's, from the hub)"
+    )
+
+
+def _add_checkpoint_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--checkpoint",
+        metavar="FOLDER_OR_NAME",
+        help="a folder in Hugging Face's or Suno's layout, or a hub name such as suno/bark-small; "
+        "without it the embedded checkpoint: random weights, which make noise",
+    )
+    _add_origin_options(command)
+
+
+def _add_speak_options(command: argparse.ArgumentParser) -> None:
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("text", nargs="?", help="what to say")
+    what.add_argument("--file", type=Path, help="a file of texts, one on each line; -o is a folder then")
+    command.add_argument(
+        "-o", "--output", type=Path, help="the WAV file (speech.wav); with --file the folder (speech/)"
+    )
+    command.add_argument("--force", action="store_true", help="replace files that exist")
+    command.add_argument("--save-voice", type=Path, metavar="NPZ", help="save the voice of the first text")
+    command.add_argument("--voice", help="a name from `bark-jax voices`, or an .npz file")
+    command.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
+    for stage, usual in (("semantic", 0.7), ("coarse", 0.7), ("fine", 0.5)):
+        command.add_argument(
+            f"--{stage}-temperature", type=float, metavar="T", help=f"0 is greedy; the checkpoint's ({usual} for Bark)"
+        )
+    command.add_argument("--temperature", type=float, metavar="T", help="the same for all three stages")
+    command.add_argument("--top-k", type=int, metavar="K", help="draw among the K most probable tokens")
+    command.add_argument("--top-p", type=float, metavar="P", help="draw among tokens that are together so probable")
+    command.add_argument(
+        "--min-eos-p",
+        type=_number_or_off,
+        default=0.2,
+        metavar="P",
+        help="end the speech where its end is so probable (0.2), or 'off'",
+    )
+    command.add_argument("--max-seconds", type=float, metavar="S", help="end the speech once it is longer")
+    command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
+    command.add_argument("--no-progress", dest="progress", action="store_false", help="show no bars")
+    _add_checkpoint_options(command)
+
+
+def speak(options: argparse.Namespace) -> None:
+    texts, paths = _texts_and_paths(options)
+    for path in paths:
+        _check_output(path, ".wav", force=options.force)
+    if options.save_voice:
+        _check_output(options.save_voice, ".npz", force=options.force)
+    bark = bark_jax.load(**_origin(options), dtype=options.dtype)
+    for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
+        temperatures = {
+            f"{stage}_temperature": _first_given(getattr(options, f"{stage}_temperature"), options.temperature)
+            for stage in ("semantic", "coarse", "fine")
+        }
+        speech = bark.generate(
+            text,
+            voice=options.voice,
+            seed=options.seed,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            min_eos_p=options.min_eos_p,
+            max_seconds=options.max_seconds,
+            progress=options.progress,
+            **temperatures,
+        )
+        _save(speech, path, force=options.force)
+        if options.save_voice and number == 0:
+            speech.voice().save(options.save_voice, force=options.force)
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
+        print(f"{path}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+
+
+def list_voices(options: argparse.Namespace) -> None:
+    if options.checkpoint is None:
+        raise ValueError("the embedded checkpoint has no voices: name another with --checkpoint, or speak with an .npz")
+    found = checkpoints.resolve(**_origin(options))
+    voices = VoiceLibrary(found.folder, found.fetch).info(TokenConfig.from_dict(found.generation_config))
+    if not voices:
+        raise ValueError(f"{options.checkpoint} has no voices: speak without one, or with an .npz")
+    print(f"{'voice':24}{'language':12}{'tokens':>8}{'seconds':>9}")
+    for voice in voices:
+        length = "       -        -" if voice.seconds is None else f"{voice.semantic_tokens:8}{voice.seconds:9.1f}"
+        print(f"{voice.name:24}{voice.language or '-':12}{length}")
+
+
+def convert(options: argparse.Namespace) -> None:
+    source = options.source[0] if len(options.source) == 1 else options.source
+    with tqdm(desc="convert", unit="B", unit_scale=True, disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        convert_checkpoint(
+            source,
+            options.output,
+            force=options.force,
+            offline=options.offline,
+            codec=options.codec,
+            tokenizer=options.tokenizer,
+            progress=report,
+        )
+    print(f"{options.output}: written; bark_jax.load and transformers' BarkModel.from_pretrained read it")
+
+
+def info(options: argparse.Namespace) -> None:
+    if options.checkpoint is None:
+        networks = embedded_networks()
+    else:
+        found = checkpoints.resolve(**_origin(options))
+        networks = {
+            name: functools.partial(network.module, checkpoints.network_config(found, network))
+            for name, network in NETWORKS.items()
+        }
+    for label, make in networks.items():
+        print(*describe.module_tree(label, make), sep="\n")
+
+
+def _origin(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("checkpoint", "offline", "codec", "tokenizer")}
+
+
+def _texts_and_paths(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
+    if options.file is None:
+        return [options.text], [options.output or Path("speech.wav")]
+    try:
+        texts = [line for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{options.file} is not UTF-8 text: {error}") from error
+    if not texts:
+        raise ValueError(f"{options.file} has no text: write one on each line")
+    folder = options.output or Path("speech")
+    digits = max(3, len(str(len(texts))))
+    return texts, [folder / f"{number:0{digits}}.wav" for number in range(1, len(texts) + 1)]
+
+
+def _check_output(path: Path, suffix: str, *, force: bool) -> None:
+    """Find out before the long work whether its result can be written."""
+    if path.is_dir() or path.suffix.lower() != suffix:
+        raise ValueError(f"{path} does not name a {suffix} file: end it with a name such as speech{suffix}")
+    refuse_existing(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent} cannot be written to: choose another place with -o")
+
+
+def _save(speech: Speech, path: Path, *, force: bool) -> None:
+    """Save where asked for, or, if that fails now, where there is room: no speech is lost."""
+    try:
+        speech.save(path, force=force)
+    except OSError as error:
+        with tempfile.NamedTemporaryFile(prefix="bark-jax-", suffix=".wav", delete=False) as file:
+            speech.save(file.name, force=True)
+        raise OSError(f"{path} could not be written ({_one_line(error)}): the speech is kept in {file.name}") from error
+
+
+def _first_given(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _number_or_off(word: str) -> float | None:
+    return None if word == "off" else float(word)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _keep_compiled_programs() -> None:
+    """Let a second run start with the programs of the first, unless the user has chosen otherwise."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "bark-jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""The command line, as a user types it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import hf
+import numpy as np
+import pytest
+import soundfile
+
+import bark_jax
+from bark_jax.__main__ import main, parser
+from bark_jax.pipeline import Speech
+
+QUICK = ["--max-seconds", "0.2"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint"))
+
+
+def refused(capsys, *arguments):
+    """Run a command that must fail, and return its one line."""
+    assert main(arguments) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("bark-jax: error: ")
+    return line.removeprefix("bark-jax: error: ")
+
+
+def test_speak_writes_a_wav(folder, capsys):
+    assert main(["speak", "Hello, my dog is cute.", "-o", "hello.wav", *QUICK]) == 0
+    shown = capsys.readouterr()
+    samples, rate = soundfile.read("hello.wav")
+    assert rate == 24_000
+    assert np.abs(samples).max() > 0.01
+    assert re.fullmatch(r"hello.wav: 0.\d\d s of sound, seed 0, made in seconds: semantic .*\n", shown.out)
+    assert "semantic 100%" in shown.err
+    assert os.listdir() == ["hello.wav"]
+
+
+def test_speak_computes_what_generate_does(folder, checkpoint):
+    bark = bark_jax.load(checkpoint)
+    options = {"seed": 5, "top_k": 9, "top_p": 0.9, "max_seconds": 0.3, "voice": "v2/en_speaker_6", "progress": False}
+    speech = bark.generate("Hello", min_eos_p=None, semantic_temperature=1.1, coarse_temperature=0.8, **options)
+    flags = ["--seed", "5", "--top-k", "9", "--top-p", "0.9", "--max-seconds", "0.3", "--voice", "v2/en_speaker_6"]
+    flags += ["--min-eos-p", "off", "--semantic-temperature", "1.1", "--coarse-temperature", "0.8", "--no-progress"]
+    assert main(["speak", "Hello", "--checkpoint", str(checkpoint), *flags, "--save-voice", "me.npz"]) == 0
+    assert bark_jax.voices.load_voice("me.npz", bark.tokens) == speech.voice()
+    written, rate = soundfile.read("speech.wav")
+    assert rate == bark.codec.cfg.sampling_rate
+    np.testing.assert_allclose(written, np.clip(speech.samples, -1, 1), atol=1 / 32767)
+
+
+def test_one_temperature_for_all_stages(folder, monkeypatch):
+    seen = {}
+    speak = bark_jax.Bark.generate
+    monkeypatch.setattr(bark_jax.Bark, "generate", lambda self, text, **o: seen.update(o) or speak(self, text, **o))
+    flags = ["--temperature", "0", "--coarse-temperature", "0.4"]
+    assert main(["speak", "Hello", *flags, *QUICK]) == 0
+    stages = ("semantic", "coarse", "fine")
+    assert [seen[f"{stage}_temperature"] for stage in stages] == [0, 0.4, 0]
+
+
+def test_speak_has_a_flag_for_each_argument_of_generate():
+    import inspect
+
+    names = set(inspect.signature(bark_jax.Bark.generate).parameters) - {"self"}
+    options = vars(parser().parse_args(["speak", "Hello"]))
+    assert names <= options.keys()
+
+
+def test_each_line_of_a_file_becomes_a_wav(folder):
+    (folder / "script.txt").write_text("One.\n\nZwei, größer.\n", encoding="utf-8")
+    assert main(["speak", "--file", "script.txt", "-o", "out/", "--save-voice", "me.npz", "--max-seconds", "0.4"]) == 0
+    assert sorted(os.listdir("out")) == ["001.wav", "002.wav"]
+    assert os.path.exists("me.npz")
+
+
+def test_files_that_exist_are_kept_unless_forced(folder, capsys):
+    (folder / "hello.wav").write_text("mine")
+    assert "hello.wav exists and is kept" in refused(capsys, "speak", "Hello", "-o", "hello.wav")
+    assert (folder / "hello.wav").read_text() == "mine"
+    assert main(["speak", "Hello", "-o", "hello.wav", "--force", *QUICK]) == 0
+    assert soundfile.info("hello.wav").frames > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["speak", ""], "text is empty"),
+        (["speak", "a " * 200], "text has 399 tokens, Bark reads 256"),
+        (["speak", "Hello", "--temperature", "-1"], "semantic_temperature is -1.0"),
+        (["speak", "Hello", "--top-p", "0"], "top_p is 0.0"),
+        (["speak", "Hello", "--voice", "nobody"], "no voice 'nobody'"),
+        (["speak", "Hello", "--voice", "broken.npz"], "broken.npz is broken or no NumPy file"),
+        (["speak", "Hello", "-o", "hello.mp3"], "hello.mp3 does not name a .wav file"),
+        (["speak", "Hello", "-o", "."], "does not name a .wav file"),
+        (["speak", "Hello", "--save-voice", "me.txt"], "me.txt does not name a .npz file"),
+        (["speak", "--file", "missing.txt"], "missing.txt: No such file"),
+        (["speak", "--file", "empty.txt"], "empty.txt has no text"),
+        (["speak", "--file", "broken.npz"], "broken.npz is not UTF-8"),
+        (["speak", "Hello", "--checkpoint", "."], ". is no checkpoint: it has none of config.json"),
+        (
+            ["speak", "Hello", "--checkpoint", "no/where", "--offline"],
+            "no/where is not to be had: tried the local cache",
+        ),
+        (["speak", "Hello", "--checkpoint", "nowhere"], "nowhere is no folder, and no hub name"),
+        (["voices"], "the embedded checkpoint has no voices"),
+        (["info", "--checkpoint", "nowhere"], "nowhere is no folder"),
+        (["convert", ".", "-o", "out"], ". is no checkpoint"),
+    ],
+    ids=str,
+)
+def test_bad_input_ends_with_one_clear_line(folder, capsys, arguments, message):
+    (folder / "empty.txt").write_text("\n \n")
+    (folder / "broken.npz").write_bytes(b"\xff\xfe nothing")
+    before = sorted(os.listdir())
+    assert message in refused(capsys, *arguments)
+    assert sorted(os.listdir()) == before
+
+
+def test_a_command_that_is_none_ends_with_2(capsys):
+    for arguments in ([], ["sing"], ["speak"], ["speak", "Hello", "--file", "x"], ["speak", "Hello", "--seed", "x"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+
+
+def test_a_speech_is_kept_where_its_place_fails(folder, capsys, monkeypatch):
+    save = Speech.save
+
+    def full(self, path, *, force=False):
+        if str(path) == "hello.wav":
+            raise OSError(28, "No space left on device", "hello.wav")
+        save(self, path, force=force)
+
+    monkeypatch.setattr(Speech, "save", full)
+    line = refused(capsys, "speak", "Hello", "-o", "hello.wav", *QUICK)
+    kept = re.fullmatch(r"hello.wav could not be written \(.*No space left.*\): the speech is kept in (.*\.wav)", line)
+    assert soundfile.info(kept[1]).frames > 0
+    os.unlink(kept[1])
+
+
+def test_a_place_without_permission_is_refused_before_the_work(folder, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(bark_jax, "load", None)
+    assert "cannot be written to: choose another place" in refused(capsys, "speak", "Hello", "-o", "hello.wav")
+
+
+def test_ctrl_c_leaves_nothing(folder):
+    """Interrupt a real process in the midst of its work."""
+    command = [sys.executable, "-m", "bark_jax", "speak", "Hello", "-o", "hello.wav"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        shown = ""
+        while "semantic" not in shown:
+            letter = process.stderr.read(1)
+            assert letter, shown
+            shown += letter
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        shown += process.stderr.read()
+    assert process.returncode == 130
+    assert "interrupted" in shown
+    assert "Traceback" not in shown
+    assert os.listdir(folder) == []
+
+
+def test_voices_are_listed(folder, checkpoint, capsys):
+    assert main(["voices", "--checkpoint", str(checkpoint)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["voice", "language", "tokens", "seconds"]
+    assert lines[1:] == [
+        ["announcer", "-", "40", "0.8"],
+        ["de_speaker_0", "German", "40", "0.8"],
+        ["v2/en_speaker_6", "English", "40", "0.8"],
+    ]
+
+
+def test_info_prints_the_trees(folder, checkpoint, capsys):
+    assert main(["info", "--checkpoint", str(checkpoint)]) == 0
+    shown = capsys.readouterr().out
+    model = hf.tiny_bark()
+    counts = {
+        "semantic": model.semantic.num_parameters(exclude_embeddings=False),
+        "coarse_acoustics": model.coarse_acoustics.num_parameters(exclude_embeddings=False),
+    }
+    for name, count in counts.items():
+        assert re.search(rf"\({name}\): GPT\( +{count:,}\n", shown)
+    assert re.search(r"\(qkv\): Linear\(kernel \(32, 96\)\) +3,072\n", shown)
+    assert "blocks.0..1, 2 times" in shown
+    assert main(["info"]) == 0
+    assert "(codec_model): Codec(" in capsys.readouterr().out
+
+
+def test_convert_writes_what_speak_reads(folder, capsys):
+    hf.save(hf.tiny_bark(), folder / "suno", "suno")
+    files = [f"suno/{stem}.pt" for stem in ("text", "coarse", "fine")]
+    command = ["convert", *files, "--codec", "suno/encodec", "--tokenizer", "suno", "-o", "converted"]
+    assert main(command) == 0
+    assert "converted: written" in capsys.readouterr().out
+    assert "converted exists and is kept" in refused(capsys, *command)
+    assert main([*command, "--force"]) == 0
+
+
+def test_help_shows_examples(capsys):
+    for command in ([], ["speak"], ["voices"], ["convert"], ["info"], ["bench"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--help"])
+        assert stopped.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"examples:\n  bark-jax {command[0] if command else 'speak'}" in shown
