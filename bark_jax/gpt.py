@@ -226,15 +226,20 @@ class GPT(nnx.Module):
             recent.append(after)
         return x, dataclasses.replace(cache, recent=recent, used=cache.used + x.shape[1])
 
-    def logits(self, hidden: Float[Array, "b t d"], first: int | Int[Array, ""] = 0, count: int | None = None):
-        """Score `count` ids from `first` on (all: the default), in float32: (b, t, count).
+    def logits(
+        self, hidden: Float[Array, "b t d"], first: int | Int[Array, ""] = 0, count: int | None = None
+    ) -> Float[Array, "b t v"]:
+        """Score `count` ids from `first` on (None: all), in float32.
 
-        A stage that can only draw 1,024 of 12,096 ids need not read the rest of the head.
+        A stage that draws one of 1,024 ids need not read the head's other 11,072 columns.
         """
-        kernel = self.head.kernel[...]
-        if count is not None:
+        kernel, hidden = self.head.kernel[...], self.norm(hidden)
+        count = count or kernel.shape[1]
+        few = 2 * count < kernel.shape[1]  # else cutting the columns out costs more than scoring them all
+        if few:
             kernel = jax.lax.dynamic_slice_in_dim(kernel, first, count, axis=1)
-        return jnp.einsum("btd,dv->btv", self.norm(hidden), kernel, preferred_element_type=jnp.float32)
+        logits = jnp.einsum("btd,dv->btv", hidden, kernel, preferred_element_type=jnp.float32)
+        return logits if few else jax.lax.dynamic_slice_in_dim(logits, first, count, axis=2)
 
 
 def causal_logits(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t v"]:

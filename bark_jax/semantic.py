@@ -25,7 +25,7 @@ from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
-WINDOW_STEPS = 64  # tokens between two reports of progress
+WINDOW_STEPS = 32  # tokens between two reports of progress
 STAGE = 0  # which of a seed's random streams
 
 
