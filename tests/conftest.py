@@ -49,7 +49,7 @@ def pair(tmp_path_factory):
         theirs = hf.tiny_bark(tokens, heads=heads, **sizes)
         folder = hf.save(theirs, tmp_path_factory.mktemp("checkpoint"), tokens=tokens)
         weights = {name: x.numpy() for name, x in theirs.state_dict().items()}
-        return Pair(theirs, weights, bark_jax.load(folder), heads, tokens)
+        return Pair(theirs, weights, bark_jax.load(folder, dtype="float32"), heads, tokens)
 
     return make
 

@@ -91,7 +91,7 @@ def test_bark_reads_one_prompt_for_eleven_windows(pair, monkeypatch):
     seen: list[int] = []
     window = sampling.decode_window
     monkeypatch.setattr(sampling, "decode_window", lambda *a: seen.append(1) or window(*a))
-    semantic = speak(both.tokens, 240)
+    semantic = speak(both.tokens, 260)
     actual = both.ours.semantic_to_coarse(semantic, temperature=0)
     assert len(seen) == 13
     assert forgotten == [0, 11, 12]

@@ -50,12 +50,17 @@ def test_speak_writes_a_wav(folder, capsys):
 
 
 def test_speak_computes_what_generate_does(folder, checkpoint):
-    bark = bark_jax.load(checkpoint)
+    bark = bark_jax.load(checkpoint, dtype="float32")
     options = {"seed": 5, "top_k": 9, "top_p": 0.9, "max_seconds": 0.3, "voice": "v2/en_speaker_6", "progress": False}
     speech = bark.generate("Hello", min_eos_p=None, semantic_temperature=1.1, coarse_temperature=0.8, **options)
     flags = ["--seed", "5", "--top-k", "9", "--top-p", "0.9", "--max-seconds", "0.3", "--voice", "v2/en_speaker_6"]
     flags += ["--min-eos-p", "off", "--semantic-temperature", "1.1", "--coarse-temperature", "0.8", "--no-progress"]
-    assert main(["speak", "Hello", "--checkpoint", str(checkpoint), *flags, "--save-voice", "me.npz"]) == 0
+    assert (
+        main(
+            ["speak", "Hello", "--checkpoint", str(checkpoint), "--dtype", "float32", *flags, "--save-voice", "me.npz"]
+        )
+        == 0
+    )
     assert bark_jax.voices.load_voice("me.npz", bark.tokens) == speech.voice()
     written, rate = soundfile.read("speech.wav")
     assert rate == bark.codec.cfg.sampling_rate

@@ -17,7 +17,7 @@ from bark_jax import coarse, fine, semantic
 
 @pytest.fixture(scope="module")
 def bark():
-    return bark_jax.load()
+    return bark_jax.load(dtype="float32")
 
 
 @pytest.mark.parametrize("history", [None, 20])
