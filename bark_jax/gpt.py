@@ -64,6 +64,11 @@ class KVCache:
         past = jax.tree.map(jax.vmap(_write_slots), self.past, self.recent, [(self.length,) * 2] * len(self.past))
         return KVCache(past, self.length + self.used, self.recent, jnp.zeros_like(self.used))
 
+    def without_past(self) -> "KVCache":
+        """Return an empty cache without slots in `past`, for tokens that have nothing before them."""
+        past = [(key[:, :, :0], value[:, :, :0]) for key, value in self.past]
+        return KVCache(past, jnp.zeros_like(self.length), self.recent, self.used)
+
     def with_recent(self, slots: int) -> "KVCache":
         """Return the cache with an empty `recent` of so many slots."""
         recent = []

@@ -205,13 +205,19 @@ def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int
     overwrite it.
     """
 
-    def read_chunk(cache: KVCache) -> KVCache:
+    def read_chunk(cache: KVCache, seen: KVCache) -> KVCache:
         ids = jax.lax.dynamic_slice_in_dim(prompt, cache.length[0], chunk, axis=2)
-        _, cache = model(model.embed(ids).sum(axis=1), cache.with_recent(chunk))
-        return dataclasses.replace(cache.commit(), recent=[])
+        _, new = model(model.embed(ids).sum(axis=1), seen.with_recent(chunk))
+        cache = dataclasses.replace(cache, recent=new.recent, used=new.used).commit()
+        return dataclasses.replace(cache, recent=[])
 
     cache = dataclasses.replace(cache, length=jnp.zeros_like(length))
-    cache = jax.lax.while_loop(lambda cache: cache.length[0] < jnp.max(length), read_chunk, cache)
+    cache = read_chunk(cache, cache.without_past())
+    if prompt.shape[2] > chunk:
+        unread = jnp.max(length)
+        cache = jax.lax.while_loop(
+            lambda cache: cache.length[0] < unread, lambda cache: read_chunk(cache, cache), cache
+        )
     return dataclasses.replace(cache, length=length)
 
 
