@@ -17,7 +17,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from jaxtyping import Float32, Int32
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from bark_jax import checkpoints, coarse, fine, semantic
+from bark_jax import checkpoints, coarse, fine, sampling, semantic
 from bark_jax.codec import Codec, CodecConfig, decode_audio, encode_audio
 from bark_jax.files import new_file
 from bark_jax.fine import FineConfig, FineModel
@@ -136,8 +136,7 @@ class Bark:
         Raises:
             ValueError: something is out of its range, a text does not fit, a voice is unusable.
         """
-        single = isinstance(text, str)
-        texts = _rows(text, single)
+        single, texts = _texts(text)
         spoken = self._semantic_inputs(texts, voice, seed, max_seconds)
         controls = {
             "semantic": self._controls("semantic", semantic_temperature, top_k, top_p, min_eos_p),
@@ -187,8 +186,8 @@ class Bark:
         progress: bool = False,
     ) -> Any:
         """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
-        single = isinstance(text, str)
-        prompts, _, seeds, limits = self._semantic_inputs(_rows(text, single), voice, seed, max_seconds)
+        single, texts = _texts(text)
+        prompts, _, seeds, limits = self._semantic_inputs(texts, voice, seed, max_seconds)
         controls = self._controls("semantic", temperature, top_k, top_p, min_eos_p)
         rows = self._semantic(prompts, seeds, controls, limits, progress)
         return rows[0] if single else rows
@@ -205,7 +204,7 @@ class Bark:
         progress: bool = False,
     ) -> Any:
         """Turn semantic tokens (s,) into coarse codes, int32 (2, t); arguments and errors as in `generate`."""
-        single = not isinstance(semantic, list | tuple)
+        single = _is_one(semantic)
         limit = self.tokens.semantic_vocab_size
         rows = [check_array("semantic", row, None, limit, may_be_empty=True) for row in _rows(semantic, single)]
         voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
@@ -222,7 +221,7 @@ class Bark:
         progress: bool = False,
     ) -> Any:
         """Turn coarse codes (2, t) into fine codes, int32 (8, t); arguments and errors as in `generate`."""
-        single = not isinstance(coarse, list | tuple)
+        single = _is_one(coarse)
         q, limit = self.tokens.n_coarse_codebooks, self.tokens.codebook_size
         rows = [check_array("coarse", row, q, limit, may_be_empty=True) for row in _rows(coarse, single)]
         voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
@@ -235,7 +234,7 @@ class Bark:
         Raises:
             ValueError: the codes are out of range, or of more codebooks than the codec has.
         """
-        single = not isinstance(fine, list | tuple)
+        single = _is_one(fine)
         rows = [np.asarray(row) for row in _rows(fine, single)]
         sounding = [row for row in rows if row.ndim != 2 or row.shape[1]]
         decoded = iter(decode_audio(self.codec, sounding) if sounding else [])
@@ -253,13 +252,17 @@ class Bark:
         Raises:
             ValueError: not mono, not finite, not at the codec's rate; a bandwidth it does not have.
         """
-        single = not isinstance(samples, list | tuple)
-        codes = []
+        single = _is_one(samples)
+        expected = self.codec.cfg.sampling_rate
+        rows, rates = [], {sample_rate or expected}
         for row in _rows(samples, single):
-            rate = sample_rate
             if isinstance(row, str | os.PathLike):
                 row, rate = _read_sound(row)
-            codes += encode_audio(self.codec, [row], rate or self.codec.cfg.sampling_rate, kbps)
+                rates.add(rate)
+            rows.append(row)
+        if not rows:
+            return []
+        codes = encode_audio(self.codec, rows, next(iter(rates - {expected}), expected), kbps)
         return codes[0] if single else codes
 
     def _semantic_inputs(
@@ -312,13 +315,27 @@ class Bark:
             return fine.generate(self.fine_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
 
 
+def _texts(text: Any) -> tuple[bool, list[str]]:
+    """Tell one text from a list of them, and return the list."""
+    if isinstance(text, bytes) or not isinstance(text, Iterable):
+        raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str, or a list of them")
+    return isinstance(text, str), [text] if isinstance(text, str) else list(text)
+
+
+def _is_one(value: Any) -> bool:
+    """Tell one array, or list of numbers, from a batch: a list of arrays."""
+    if isinstance(value, list | tuple):
+        return len(value) > 0 and isinstance(value[0], sampling.NUMBER)
+    return True
+
+
 def _rows(value: Any, single: bool) -> list[Any]:
     return [value] if single else list(value)
 
 
 def _for_each(name: str, value: Any, count: int) -> list[Any]:
     """Repeat one value for every text, or check that a list has one for each."""
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, list | tuple | np.ndarray):
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{name} is a list of {len(value)} for {count} texts: pass one for all, or one for each")

@@ -48,8 +48,8 @@ def token_limit(max_seconds: float | None, tokens: TokenConfig) -> int:
     """
     if max_seconds is None:
         return tokens.max_new_tokens
-    if not max_seconds > 0:
-        raise ValueError(f"max_seconds is {max_seconds}, it must be above 0, or None for no limit")
+    if not (isinstance(max_seconds, sampling.NUMBER) and max_seconds > 0):
+        raise ValueError(f"max_seconds is {max_seconds!r}, it must be above 0, or None for no limit")
     wanted = min(max_seconds * tokens.semantic_rate_hz, tokens.max_new_tokens)
     return min(math.floor(wanted) + 1, tokens.max_new_tokens)
 

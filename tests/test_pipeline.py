@@ -101,9 +101,18 @@ def test_ten_texts_compile_each_stage_once(bark, compilations):
     assert compilations == []
 
 
+def test_lists_of_numbers_are_one_item_and_arrays_of_seeds_are_seeds(bark):
+    np.testing.assert_array_equal(bark.semantic_to_coarse([1, 2, 3]), bark.semantic_to_coarse(np.array([1, 2, 3])))
+    np.testing.assert_array_equal(bark.encode([0.1, 0.2]), bark.encode(np.array([0.1, 0.2])))
+    together = bark.semantic_to_coarse([np.arange(9)] * 2, seed=[3, 4])
+    for row, seed in zip(together, (3, 4), strict=True):
+        np.testing.assert_array_equal(row, bark.semantic_to_coarse(np.arange(9), seed=seed))
+
+
 def test_empty_lists_give_empty_lists(bark):
     assert bark.generate([]) == []
-    assert bark.text_to_semantic([]) == bark.semantic_to_coarse([]) == bark.coarse_to_fine([]) == bark.decode([]) == []
+    stages = (bark.text_to_semantic, bark.semantic_to_coarse, bark.coarse_to_fine, bark.decode, bark.encode)
+    assert [stage([]) for stage in stages] == [[]] * 5
 
 
 def test_a_speech_that_ends_at_once_is_empty_and_says_so(pair):
