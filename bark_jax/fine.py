@@ -27,7 +27,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from bark_jax import sampling
-from bark_jax.gpt import Block, embedding, layer_norm
+from bark_jax.gpt import Block, einsum_float32, embedding, layer_norm
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
@@ -83,7 +83,7 @@ class FineModel(nnx.Module):
         for block in self.blocks:
             x = block(x)
         head = self.codebook_embeddings[codebook, :count]
-        return jnp.einsum("btd,vd->btv", self.norm(x), head, preferred_element_type=jnp.float32)
+        return einsum_float32("btd,vd->btv", self.norm(x), head)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "first", "count"))

@@ -97,12 +97,19 @@ def _write_slots(old: Float[Array, "n s h"], new: Float[Array, "n r h"], at: Int
 Seen = tuple[Float[Array, "b n _ h"], Float[Array, "b n _ h"], Bool[Array, "#b 1 #t _"] | None]
 
 
+def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Multiply and sum into float32, also what comes in bfloat16: sums of it are not rounded again."""
+    if jax.default_backend() == "cpu":  # where XLA has no such product of bfloat16, up to jax 0.7
+        x, y = x.astype(jnp.float32), y.astype(jnp.float32)
+    return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
+
+
 def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h"]:
     """Mix values by softmax(q k / sqrt(h)) over all the keys of all the parts, in float32."""
     scale = query.shape[-1] ** -0.5
     scores = []
     for key, _, mask in seen:
-        score = jnp.einsum("bnth,bnsh->bnts", query, key, preferred_element_type=jnp.float32) * scale
+        score = einsum_float32("bnth,bnsh->bnts", query, key) * scale
         scores.append(score if mask is None else jnp.where(mask, score, -jnp.inf))
     weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1).astype(query.dtype)
     ends = [0]
@@ -243,7 +250,7 @@ class GPT(nnx.Module):
         few = 2 * count < kernel.shape[1]  # else cutting the columns out costs more than scoring them all
         if few:
             kernel = jax.lax.dynamic_slice_in_dim(kernel, first, count, axis=1)
-        logits = jnp.einsum("btd,dv->btv", hidden, kernel, preferred_element_type=jnp.float32)
+        logits = einsum_float32("btd,dv->btv", hidden, kernel)
         return logits if few else jax.lax.dynamic_slice_in_dim(logits, first, count, axis=2)
 
 
