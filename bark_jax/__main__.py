@@ -146,11 +146,9 @@ def speak(options: argparse.Namespace) -> None:
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
     bark = bark_jax.load(**_origin(options), dtype=options.dtype)
+    names = ("semantic_temperature", "coarse_temperature", "fine_temperature")
+    temperatures = {name: _first_given(getattr(options, name), options.temperature) for name in names}
     for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
-        temperatures = {
-            f"{stage}_temperature": _first_given(getattr(options, f"{stage}_temperature"), options.temperature)
-            for stage in ("semantic", "coarse", "fine")
-        }
         speech = bark.generate(
             text,
             voice=options.voice,

@@ -60,9 +60,9 @@ class KVCache:
     used: Int[Array, ""]
 
     def commit(self) -> "KVCache":
-        """Write `recent` behind the filled slots of `past`, row by row, and empty it."""
+        """Write `recent` behind the filled slots of `past`, row by row, and drop it."""
         past = jax.tree.map(jax.vmap(_write_slots), self.past, self.recent, [(self.length,) * 2] * len(self.past))
-        return KVCache(past, self.length + self.used, self.recent, jnp.zeros_like(self.used))
+        return KVCache(past, self.length + self.used, [], jnp.zeros_like(self.used))
 
     def without_past(self) -> "KVCache":
         """Return an empty cache without slots in `past`, for tokens that have nothing before them."""

@@ -195,7 +195,7 @@ def decode_window(
     )
     body = functools.partial(_decode_step, model, plan, limit, keys, controls)
     state = jax.lax.while_loop(functools.partial(_unfinished, plan), body, state)
-    return dataclasses.replace(state, cache=dataclasses.replace(state.cache.commit(), recent=[]))
+    return dataclasses.replace(state, cache=state.cache.commit())
 
 
 def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int[Array, " b"], chunk: int) -> KVCache:
@@ -208,8 +208,7 @@ def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int
     def read_chunk(cache: KVCache, seen: KVCache) -> KVCache:
         ids = jax.lax.dynamic_slice_in_dim(prompt, cache.length[0], chunk, axis=2)
         _, new = model(model.embed(ids).sum(axis=1), seen.with_recent(chunk))
-        cache = dataclasses.replace(cache, recent=new.recent, used=new.used).commit()
-        return dataclasses.replace(cache, recent=[])
+        return dataclasses.replace(cache, recent=new.recent, used=new.used).commit()
 
     cache = dataclasses.replace(cache, length=jnp.zeros_like(length))
     cache = read_chunk(cache, cache.without_past())

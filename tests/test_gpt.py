@@ -35,7 +35,7 @@ def run_in_pieces(model, x, pieces, *, slots=40, recent=16):
         logits.append(model.logits(hidden))
         at += length
         if i % 2:
-            cache = cache.commit()
+            cache = cache.commit().with_recent(recent)
     return jnp.concatenate(logits, axis=1)
 
 
