@@ -12,6 +12,7 @@ items as a batch; every row of a batch comes out as it would alone.
 import contextlib
 import dataclasses
 import functools
+import html
 import math
 import os
 import sys
@@ -37,12 +38,14 @@ from bark_jax.files import new_file
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
 from bark_jax.sampling import Controls, Progress
+from bark_jax.sound import player, read_sound
 from bark_jax.text import embedded_tokenizer, encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice, VoiceLibrary, check_array, load_voice
 
 Semantic = Int32[np.ndarray, " _"]
 Codes = Int32[np.ndarray, "_ _"]  # (q, t)
+StageProgress = Callable[[str, int, int], None]  # told the stage, how much of it is done, and of how much
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +64,11 @@ class Speech:
 
     def __repr__(self) -> str:
         return f"Speech({self.text!r}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        """Show the speech in a notebook as a player."""
+        player_html = player(self.samples, self.sample_rate)._repr_html_() if len(self.samples) else "no sound"
+        return f"<p>{html.escape(repr(self))}</p>{player_html}"
 
     @property
     def seconds(self) -> float:
@@ -117,7 +125,7 @@ class Bark:
         top_p: float | None = None,
         min_eos_p: float | None = 0.2,
         max_seconds: float | Sequence[float | None] | None = None,
-        progress: bool = True,
+        progress: bool | StageProgress = True,
     ) -> Any:
         """Speak a text, or a list of texts as one batch; return a `Speech`, or a list.
 
@@ -131,7 +139,8 @@ class Bark:
             top_k, top_p: draw among the most probable only, in the first two stages.
             min_eos_p: end the speech where its end is at least as probable as this; None: where it is drawn.
             max_seconds: end the speech once it is longer. One for all, or one for each text.
-            progress: show a bar for each stage on standard error.
+            progress: show a bar for each stage on standard error; or a function, told the stage, how much of
+                it is done, and of how much.
 
         Raises:
             ValueError: something is out of its range, a text does not fit, a voice is unusable.
@@ -183,7 +192,7 @@ class Bark:
         top_p: float | None = None,
         min_eos_p: float | None = 0.2,
         max_seconds: float | Sequence[float | None] | None = None,
-        progress: bool = False,
+        progress: bool | StageProgress = False,
     ) -> Any:
         """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
         single, texts = _texts(text)
@@ -201,7 +210,7 @@ class Bark:
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
-        progress: bool = False,
+        progress: bool | StageProgress = False,
     ) -> Any:
         """Turn semantic tokens (s,) into coarse codes, int32 (2, t); arguments and errors as in `generate`."""
         single = _is_one(semantic)
@@ -218,7 +227,7 @@ class Bark:
         voice: Any = None,
         seed: int | Sequence[int] = 0,
         temperature: float | None = None,
-        progress: bool = False,
+        progress: bool | StageProgress = False,
     ) -> Any:
         """Turn coarse codes (2, t) into fine codes, int32 (8, t); arguments and errors as in `generate`."""
         single = _is_one(coarse)
@@ -257,7 +266,7 @@ class Bark:
         rows, rates = [], {sample_rate or expected}
         for row in _rows(samples, single):
             if isinstance(row, str | os.PathLike):
-                row, rate = _read_sound(row)
+                row, rate = read_sound(row)
                 rates.add(rate)
             rows.append(row)
         if not rows:
@@ -289,7 +298,12 @@ class Bark:
         return Controls.check(temperature, *others, name=f"{stage}_temperature")
 
     def _semantic(
-        self, prompts: list[np.ndarray], seeds: list[int], controls: Controls, limits: list[int], progress: bool
+        self,
+        prompts: list[np.ndarray],
+        seeds: list[int],
+        controls: Controls,
+        limits: list[int],
+        progress: bool | StageProgress,
     ) -> list[Semantic]:
         if not prompts:
             return []
@@ -299,7 +313,12 @@ class Bark:
             )
 
     def _coarse(
-        self, rows: list[Semantic], voices: list[Voice | None], seeds: list[int], controls: Controls, progress: bool
+        self,
+        rows: list[Semantic],
+        voices: list[Voice | None],
+        seeds: list[int],
+        controls: Controls,
+        progress: bool | StageProgress,
     ) -> list[Codes]:
         if not rows:
             return []
@@ -307,7 +326,12 @@ class Bark:
             return coarse.generate(self.coarse_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
 
     def _fine(
-        self, rows: list[Codes], voices: list[Voice | None], seeds: list[int], controls: Controls, progress: bool
+        self,
+        rows: list[Codes],
+        voices: list[Voice | None],
+        seeds: list[int],
+        controls: Controls,
+        progress: bool | StageProgress,
     ) -> list[Codes]:
         if not rows:
             return []
@@ -350,13 +374,6 @@ def _seeds(seed: Any, count: int) -> list[int]:
     return [int(one) for one in seeds]
 
 
-def _read_sound(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    try:
-        return soundfile.read(path, dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(f"{os.fspath(path)} cannot be read as sound: {error}") from error
-
-
 @contextlib.contextmanager
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     began = time.perf_counter()
@@ -365,10 +382,13 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar(stage: str, shown: bool) -> Iterator[Progress]:
-    """Show a bar on standard error; what is reported is how much is done, and of how much."""
+def _bar(stage: str, progress: bool | StageProgress) -> Iterator[Progress]:
+    """Show a bar on standard error, or tell a function; what is reported is how much is done, and of how much."""
+    if callable(progress):
+        yield functools.partial(progress, stage)
+        return
     form = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
-    with tqdm(desc=f"{stage:8}", total=1, bar_format=form, disable=not shown) as bar:
+    with tqdm(desc=f"{stage:8}", total=1, bar_format=form, disable=not progress) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total

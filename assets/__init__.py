@@ -1,0 +1,1 @@
+"""Files that the package and its notebooks use: see README.md. Installed as `bark_jax.assets`."""

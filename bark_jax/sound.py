@@ -1,0 +1,75 @@
+"""Sound as files, as a player and as a picture: what the pipeline and the notebooks share.
+
+    recording ──read_sound──▶ samples (n,) ──▶ player, mel_spectrogram (m, t)
+
+Samples are float32 in -1..1; what lies outside is clipped where 16-bit numbers are written. Knows nothing
+of tokens or networks.
+"""
+
+import importlib.resources
+import io
+import os
+
+import numpy as np
+import soundfile
+from jaxtyping import Float
+
+READING = "reading.flac"  # a few seconds of a human reader; assets/README.md says whose
+MEL_FLOOR_DB = -120.0  # of full scale: silence
+
+
+def read_sound(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+    """Read a sound file: float32 samples (n,), or (n, channels), and their rate in Hz.
+
+    Raises:
+        ValueError: there is no such file, or no sound in it.
+    """
+    try:
+        return soundfile.read(path, dtype="float32")
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read as sound: {error}") from error
+
+
+def reading(sample_rate: int = 24_000) -> Float[np.ndarray, " n"]:
+    """Return the recording of a human voice that comes with the package, at a rate in Hz.
+
+    "He was not an ill-disposed young man", from a LibriVox reading of Sense and Sensibility, public domain.
+    """
+    from scipy.signal import resample_poly
+
+    with importlib.resources.as_file(importlib.resources.files("bark_jax.assets") / READING) as path:
+        samples, rate = read_sound(path)
+    common = np.gcd(sample_rate, rate)
+    return resample_poly(samples, sample_rate // common, rate // common).astype(np.float32)
+
+
+def flac_bytes(samples: Float[np.ndarray, " n"], sample_rate: int) -> bytes:
+    """Write samples, clipped to -1..1, as a 16-bit FLAC file: exact, and half the size of a WAV."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, "PCM_16", format="FLAC")
+    return buffer.getvalue()
+
+
+def player(samples: Float[np.ndarray, " n"], sample_rate: int):
+    """Make an `IPython.display.Audio` that plays samples as loud as they are."""
+    from IPython.display import Audio
+
+    audio = Audio(data=flac_bytes(samples, sample_rate), normalize=False)
+    audio.mimetype = "audio/flac"
+    return audio
+
+
+def mel_spectrogram(samples: Float[np.ndarray, " n"], sample_rate: int, mels: int = 80) -> Float[np.ndarray, "m t"]:
+    """Measure the power in `mels` bands, evenly spaced as we hear pitch, 100 times a second, in dB of full scale.
+
+    Windows of 1/24 s; silence is -120 dB. The bands are Slaney's, as librosa and Whisper have them.
+    """
+    from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
+
+    size = sample_rate // 24
+    fft = 1 << (size - 1).bit_length()
+    window = window_function(size, "hann")
+    bands = mel_filter_bank(fft // 2 + 1, mels, 0, sample_rate / 2, sample_rate, norm="slaney", mel_scale="slaney")
+    padded = np.pad(samples.astype(np.float64), (0, max(0, fft - len(samples))))
+    power = spectrogram(padded, window, size, sample_rate // 100, fft_length=fft, power=2.0, mel_filters=bands)
+    return np.maximum(10 * np.log10(power / np.sum(window) ** 2 + 1e-30), MEL_FLOOR_DB).astype(np.float32)
