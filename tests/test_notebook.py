@@ -1,0 +1,235 @@
+"""What notebooks show: players and pictures on honest scales, live controls, the panel."""
+
+import io
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import soundfile
+from IPython.display import HTML, Audio, Image
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+
+import bark_jax
+from bark_jax import notebook
+from bark_jax.tokens import TokenConfig
+
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def bark():
+    return bark_jax.load(dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def speech(bark):
+    return bark.generate("Hello <b>", max_seconds=0.5, progress=False)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    displayed = []
+    monkeypatch.setattr(notebook, "display", displayed.append)
+    return displayed
+
+
+def tone(level, seconds=0.5):
+    return (level * np.sin(2 * np.pi * 440 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def test_play_shows_a_title_a_player_and_pictures(speech, shown):
+    notebook.play(speech)
+    title, player, picture = shown
+    assert isinstance(title, HTML)
+    assert "&lt;b&gt;" in title.data  # a text is no markup
+    assert isinstance(player, Audio)
+    assert isinstance(picture, Image)
+    played, rate = soundfile.read(io.BytesIO(player.data), dtype="float32")
+    assert rate == speech.sample_rate
+    np.testing.assert_allclose(played, speech.samples, atol=1 / 2**15)
+
+
+def test_compare_puts_all_takes_on_one_scale(shown):
+    notebook.compare({"soft": tone(0.1), "loud": tone(0.8, 0.25)})
+    players, _ = shown
+    assert players.data.index("soft") < players.data.index("loud")
+    assert players.data.count("<audio") == 2
+    figure = notebook.sound_figure({"soft": tone(0.1), "loud": tone(0.8, 0.25)}, RATE)
+    waves, spectra = figure.axes[0:4:2], figure.axes[1:4:2]
+    assert waves[0].get_ylim() == waves[1].get_ylim()
+    assert waves[0].get_ylim()[1] == pytest.approx(0.8 * 1.05, rel=1e-3)
+    assert waves[0].get_xlim() == waves[1].get_xlim() == (0, 0.5)
+    limits = [ax.images[0].get_clim() for ax in spectra]
+    assert limits[0] == limits[1]
+    heights = [np.ptp(wave.collections[0].get_paths()[0].vertices[:, 1]) for wave in waves]
+    assert heights[1] == pytest.approx(8 * heights[0], rel=1e-2)  # drawn as loud as they are
+
+
+def test_a_click_shows_however_long_the_sound():
+    samples = np.zeros(5 * RATE, np.float32)
+    samples[12_345] = 0.9
+    wave = notebook.sound_figure({"": samples}, RATE).axes[0]
+    assert wave.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("bad", [np.zeros(0, np.float32), np.zeros((2, 9), np.float32)])
+def test_what_is_no_sound_is_refused(bad, shown):
+    with pytest.raises(ValueError, match=r"shape .* pass a Speech, or samples \(n,\)"):
+        notebook.play(bad)
+
+
+def test_takes_of_two_rates_and_no_takes_are_refused(speech, shown):
+    slower = bark_jax.Speech(**{**vars(speech), "sample_rate": 16_000})
+    with pytest.raises(ValueError, match=r"2 sample rates, \[16000, 24000\]"):
+        notebook.compare({"a": speech, "b": slower})
+    with pytest.raises(ValueError, match="0 sample rates"):
+        notebook.compare({})
+
+
+def test_tokens_of_a_speech_lie_on_one_time_axis(speech, shown):
+    notebook.tokens(speech)
+    assert isinstance(shown[0], Image)
+    figure = notebook.tokens_figure([speech.semantic, speech.coarse, speech.fine], speech.tokens)
+    semantic, coarse, fine = figure.axes
+    np.testing.assert_array_equal(semantic.lines[0].get_ydata(), speech.semantic)
+    np.testing.assert_array_equal(fine.images[0].get_array(), speech.fine)
+    assert coarse.images[0].get_extent()[1] == pytest.approx(speech.coarse.shape[1] / 75)
+    assert semantic.lines[0].get_xdata()[-1] == pytest.approx((len(speech.semantic) - 1) / 49.9)
+
+
+def test_tokens_of_other_shapes_are_refused(shown):
+    with pytest.raises(ValueError, match=r"\(1, 2, 3\)"):
+        notebook.tokens(np.zeros((1, 2, 3), int))
+    with pytest.raises(ValueError, match="nothing"):
+        notebook.tokens()
+
+
+def test_tokens_follow_the_rates_of_a_config():
+    config = TokenConfig(coarse_rate_hz=50, codebook_size=64)
+    figure = notebook.tokens_figure([np.zeros((2, 100), int)], config)
+    assert figure.axes[0].images[0].get_extent()[1] == 2
+    assert figure.axes[0].images[0].get_clim() == (0, 63)
+
+
+def test_pictures_are_small_and_the_same_every_time():
+    first, again = (notebook.png(notebook.sound_figure({"": tone(0.5)}, RATE)) for _ in range(2))
+    assert first == again
+    assert Picture.open(io.BytesIO(first)).size[0] > 600
+    assert len(first) < 60_000
+
+
+def test_live_draws_anew_when_a_knob_turns():
+    asked = []
+
+    def draw(level, name):
+        asked.append((level, name))
+        return [f"{name}: {level}", tone(level), Figure()]
+
+    box = notebook.live(draw, level=widgets.FloatSlider(value=0.5, max=1), name=widgets.Text(value="a"))
+    knobs, drawn = box.children
+    assert asked == [(0.5, "a")]
+    assert [type(child) for child in drawn.children] == [widgets.HTML, widgets.VBox, widgets.Image]
+    assert not knobs.children[0].continuous_update  # a slider under way draws nothing
+    knobs.children[0].value = 0.25
+    assert asked == [(0.5, "a"), (0.25, "a")]
+    assert "a: 0.25" in drawn.children[0].value
+
+
+def test_live_shows_what_is_wrong_and_goes_on():
+    def draw(k):
+        if k == 0:
+            raise ValueError("k is 0 < 1")
+        return str(k)
+
+    box = notebook.live(draw, k=widgets.IntSlider(value=0, max=3))
+    assert "k is 0 &lt; 1" in box.children[1].children[0].value
+    box.children[0].children[0].value = 2
+    assert "2" in box.children[1].children[0].value
+
+
+def press(panel, **values):
+    for name, value in values.items():
+        panel.controls[name].value = value
+    panel.generate_button.click()
+
+
+def test_the_panel_speaks_what_its_controls_say(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel, text="One two", seed=3, semantic=0.3, coarse=0.9, fine=0.0)
+    expected = bark.generate(
+        "One two",
+        seed=3,
+        semantic_temperature=0.3,
+        coarse_temperature=0.9,
+        fine_temperature=0.0,
+        max_seconds=0.5,
+        progress=False,
+    )
+    np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)
+    assert [bar.value for bar in panel.bars.values()] == [1, 1, 1]
+    assert "Take 1 was made in" in panel.message.children[0].value
+    assert "<audio" in panel.shown.children[0].children[1].children[0].value
+    assert not panel.generate_button.disabled
+
+
+def test_the_panel_keeps_its_takes_and_speaks_in_their_voices(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel, seed=1)
+    press(panel, text="More", voice="take 1")
+    assert "take 1" in panel.controls["voice"].options
+    assert panel.controls["voice"].value == "take 1"
+    voice = panel.takes[0].voice()
+    expected = bark.generate("More", voice=voice, seed=1, max_seconds=0.5, progress=False)
+    np.testing.assert_array_equal(panel.takes[1].samples, expected.samples)
+    assert "More" in panel.shown.children[0].children[0].children[1].value  # the newest on top
+    panel.compare()
+    assert isinstance(panel.message.children[0], widgets.Image)
+
+
+def test_the_panel_says_what_is_wrong(bark, tmp_path):
+    panel = notebook.panel(bark, folder=tmp_path)
+    panel.compare()
+    assert "no take yet" in panel.message.children[0].value
+    press(panel, text="   ")
+    assert "text is empty" in panel.message.children[0].value
+    press(panel, text="Hello", voice="nobody")
+    assert "no voice &#x27;nobody&#x27;" in panel.message.children[0].value
+    assert not panel.takes
+    assert not panel.generate_button.disabled
+
+
+def test_an_interrupt_keeps_the_takes(bark, tmp_path, monkeypatch):
+    panel = notebook.panel(bark, max_seconds=0.3, folder=tmp_path)
+    press(panel)
+    monkeypatch.setattr(panel, "report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    press(panel)
+    assert "Stopped" in panel.message.children[0].value
+    assert len(panel.takes) == 1
+    assert not panel.generate_button.disabled
+
+
+def test_saving_writes_sound_and_voice_and_keeps_what_is_there(bark, tmp_path):
+    (tmp_path / "take-1.wav").write_text("of another day")
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel)
+    save = panel.shown.children[0].children[0].children[0]
+    save.click()
+    assert "take-2.wav" in panel.message.children[0].value
+    assert (tmp_path / "take-1.wav").read_text() == "of another day"
+    samples, _ = soundfile.read(tmp_path / "take-2.wav", dtype="float32")
+    np.testing.assert_allclose(samples, np.clip(panel.takes[0].samples, -1, 1), atol=1e-4)
+    again = bark.generate("Hi", voice=tmp_path / "take-2.npz", max_seconds=0.2, progress=False)
+    assert len(again.samples)
+
+
+def test_a_missing_accelerator_is_said_loudly(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebook, "ACCELERATORS", {})
+    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
+    assert "***" not in notebook.device()
+    (tmp_path / "accel0").touch()
+    monkeypatch.setattr(notebook, "ACCELERATORS", {"TPU": (str(tmp_path / "accel0"),)})
+    assert "*** THIS MACHINE HAS A TPU" in notebook.device()
+    assert "jax[tpu]" in notebook.device()
+    monkeypatch.setattr(notebook, "ACCELERATORS", {"GPU": (str(tmp_path / "accel0"),)})
+    assert "jax[cuda13]" in notebook.device()
