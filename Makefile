@@ -10,12 +10,14 @@ export TEXT
 BIN = $(VENV)/bin
 OLDEST = .venv-oldest
 
-.PHONY: speak test test-oldest lint format bench clean help
+.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
 	@echo 'make test              run all tests on the newest jax and flax'
 	@echo 'make test-oldest       run them on the oldest supported pair'
+	@echo 'make test-browser      open a notebook in JupyterLab in Chromium, and use its panel'
+	@echo 'make notebooks         run and clean all notebooks (ARGS="03" for one)'
 	@echo 'make lint              check style and types'
 	@echo 'make format            mend what can be mended of the style'
 	@echo 'make bench             measure the speed on this machine, beside transformers'
@@ -27,7 +29,16 @@ test: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: $(OLDEST)/.installed-tests
-	$(OLDEST)/bin/python -m pytest $(ARGS)
+	$(OLDEST)/bin/python -m pytest --nbval-lax $(ARGS)
+
+test-browser: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest -n0 tests/test_browser.py $(ARGS)
+
+notebooks: drawings
+	$(BIN)/python notebooks/make.py $(ARGS)
+
+drawings: $(VENV)/.installed-tests
+	$(BIN)/python assets/draw.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

@@ -1,0 +1,98 @@
+"""The last notebook as a learner meets it: in JupyterLab, in a real browser, with a mouse.
+
+`make test-browser`; pictures of what it saw go to the folder BARK_SCREENSHOTS, if that is set.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAME = "07_full_generation_on_tpu.ipynb"
+SETTINGS = {
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not there
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CONNECTED = "() => jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.connectionStatus === 'connected'"
+ALL_RAN = "() => ![...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent.includes('*'))"
+RUN_ALL_S, GENERATE_S = 280, 120  # the folded solutions show no prompt: Generate may wait for them
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Start JupyterLab on a copy of the notebooks, and return its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        shutil.copy(path, folder)
+    for name, content in SETTINGS.items():
+        path = folder / "settings" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    runtime = folder / "runtime"
+    environment = os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTER_RUNTIME_DIR": str(runtime),
+    }
+    options = ["--no-browser", "--allow-root", "--expose-app-in-browser", "--port=0", "--IdentityProvider.token="]
+    with (folder / "log.txt").open("w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder}"]
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := list(runtime.glob("jpserver-*.json"))):
+            assert server.poll() is None and time.monotonic() < deadline, (folder / "log.txt").read_text()  # noqa: PT018
+            time.sleep(0.2)
+        yield json.loads(found[0].read_text())["url"]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture
+def page(lab):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: `apt-get install chromium`")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.goto(f"{lab}lab/tree/{NAME}")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        yield page
+        browser.close()
+
+
+def test_the_panel_makes_a_speech_to_hear_and_see(page):
+    page.wait_for_function(CONNECTED, timeout=60_000)
+    page.evaluate("() => { window.ran = jupyterapp.commands.execute('notebook:run-all-cells') }")
+    button = page.get_by_role("button", name="Generate")
+    button.wait_for(timeout=RUN_ALL_S * 1000)
+    page.wait_for_function(ALL_RAN, timeout=RUN_ALL_S * 1000)
+    panel = page.locator(".jp-OutputArea-output", has=button)
+    takes = panel.locator("audio").count()
+    assert takes == 1  # the notebook itself made one
+    panel.locator("textarea").fill("This was typed in a browser.")
+    button.click()
+    panel.get_by_text("This was typed in a browser").wait_for(timeout=GENERATE_S * 1000)
+    assert panel.locator("audio").count() == takes + 1
+    newest = panel.locator("audio").first
+    page.wait_for_function("audio => audio.readyState >= 1", arg=newest.element_handle())
+    assert newest.evaluate("audio => audio.duration") > 0.2
+    picture = panel.locator("img").first
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    if folder := os.environ.get("BARK_SCREENSHOTS"):
+        for theme in ("Light", "Dark"):
+            page.evaluate(
+                "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
+            )
+            page.wait_for_timeout(2000)
+            panel.screenshot(path=Path(folder) / f"panel-{theme.lower()}.png")
