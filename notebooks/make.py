@@ -65,7 +65,6 @@ if "google.colab" in sys.modules:
 import bark_jax
 from bark_jax import notebook
 
-bark = bark_jax.load(CHECKPOINT)
 print(notebook.device())"""
 
 
