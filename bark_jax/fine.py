@@ -8,8 +8,11 @@ codebook for all of them from the codebooks before it. Longer input goes through
 advance by 512 frames:
 
     voice (up to 512) | frame 0 ............................................ frame t-1
-    | window 0: 1,024 frames, all behind the voice are predicted |
-                      | window 1 | here only those that window 0 did not reach |
+    | window 0: 1,024 frames, all behind the voice are written |
+              | window 1, 512 frames on: those from 512 behind the voice's end on are written |
+
+So with a full voice each window writes what the one before did not reach, and without one it writes
+its first half a second time, now with more of what follows in sight.
 
 The reference is `FineGPT` and `generate_fine` of suno-ai/bark, `bark/model_fine.py` and `generation.py`.
 """

@@ -145,7 +145,7 @@ def png(figure: Figure) -> bytes:
 
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90, facecolor="white")
-    Picture.open(buffer).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    Picture.open(buffer).convert("RGB").quantize(256, Picture.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

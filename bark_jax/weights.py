@@ -321,7 +321,7 @@ def check(problems: Mapping[str, list[str]], source: str) -> None:
     lines = [f"  {network}: {problem}" for network, found in problems.items() for problem in found]
     if lines:
         raise ValueError(
-            f"{source} is not what its config describes, in {len(lines)} points:\n"
+            f"{source} is not what its config describes, in {len(lines)} point{'s' * (len(lines) > 1)}:\n"
             + "\n".join(lines)
             + "\nTake config and weights from the same source, and fetch what is broken again"
         )

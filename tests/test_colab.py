@@ -27,9 +27,10 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 result = shell.run_cell(sys.stdin.read())
 assert result.success, result.error_in_exec
-assert shell.run_cell("samples = bark.generate('Hello', max_seconds=0.2, progress=False).samples").success
+bark = shell.user_ns["bark_jax"].load(shell.user_ns["CHECKPOINT"])
+samples = bark.generate("Hello", max_seconds=0.2, progress=False).samples
 found = {name: version(name) for name in json.loads(sys.argv[1])}
-print(json.dumps(found | {"samples": len(shell.user_ns["samples"])}))
+print(json.dumps(found | {"samples": len(samples)}))
 """
 
 
@@ -41,8 +42,8 @@ def colab(tmp_path_factory):
     python = folder / "bin" / "python"
     pins = [f"{name}=={version}" for name, version in (FIXED | THERE).items()]
     done = subprocess.run([python, "-m", "pip", "install", "--quiet", *pins], capture_output=True, text=True)
-    if done.returncode and "No matching distribution" in done.stderr:
-        pytest.skip(f"the package index is not to be reached, or lacks a version: {done.stderr.splitlines()[-1]}")
+    if done.returncode and ("connection" in done.stderr.lower() or "timed out" in done.stderr):
+        pytest.skip(f"the package index is not to be reached: {done.stderr.strip().splitlines()[-1]}")
     assert not done.returncode, done.stderr
     return python
 
