@@ -303,6 +303,9 @@ class Panel:
             self.generate_button.disabled = False
 
     def report(self, stage: str, done: int, total: int) -> None:
+        """Fill the bars; a stage that has ended early is done all the same when the next one begins."""
+        for earlier in STAGES[: STAGES.index(stage)]:
+            self.bars[earlier].value = 1
         self.bars[stage].value = done / max(1, total)
 
     def compare(self, _: Any = None) -> None:

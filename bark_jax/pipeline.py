@@ -459,7 +459,7 @@ EMBEDDED_TOKENS = TokenConfig(
     text_encoding_offset=501,  # 256 ids, the bytes of the text
     text_pad_token=757,
     semantic_infer_token=758,
-    max_new_tokens=128,  # random weights never say that the speech ends
+    max_new_tokens=128,  # random weights seldom say that the speech ends
     coarse_semantic_pad_token=500 + 2 * 1024,
     coarse_infer_token=500 + 2 * 1024 + 1,
 )

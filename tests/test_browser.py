@@ -66,7 +66,7 @@ def page(lab):
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.goto(f"{lab}lab/tree/{NAME}")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", state="attached", timeout=60_000)
         yield page
         browser.close()
 

@@ -173,6 +173,13 @@ def test_the_panel_speaks_what_its_controls_say(bark, tmp_path):
     assert not panel.generate_button.disabled
 
 
+def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=2.0, folder=tmp_path)
+    press(panel, text="This was typed in a browser.")
+    assert panel.takes[0].seconds < 1.9
+    assert [bar.value for bar in panel.bars.values()] == [1, 1, 1]
+
+
 def test_the_panel_keeps_its_takes_and_speaks_in_their_voices(bark, tmp_path):
     panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
     press(panel, seed=1)
