@@ -68,7 +68,7 @@ $(VENV)/.installed-tests: pyproject.toml requirements.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e .[lint,test]
+	$(BIN)/python -m pip install --quiet -e .[lint,notebooks,test]
 	touch $@
 
 $(OLDEST)/.installed-tests: pyproject.toml requirements.txt .ci/oldest.txt | $(OLDEST)/bin/python

@@ -29,6 +29,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from bark_jax.codec import check_samples
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player
 from bark_jax.tokens import TokenConfig
@@ -43,19 +44,22 @@ COLORS = {
     "samples": "#dc2626",
 }
 Sound = Speech | np.ndarray
-ACCELERATORS = {"TPU": ("/dev/accel0", "/dev/vfio/0"), "GPU": ("/dev/nvidia0",)}  # devices that Linux shows
+
+# What a machine may have, where Linux or the runtime shows it, and what has to be installed for JAX to use it.
+ACCELERATORS = (
+    ("TPU", ("/dev/accel0", "/dev/vfio/0"), ("COLAB_TPU_ADDR", "TPU_ACCELERATOR_TYPE"), "jax[tpu]"),
+    ("GPU", ("/dev/nvidia0",), (), "jax[cuda13]"),
+)
 
 
 def device() -> str:
     """Name the devices that JAX runs on; loudly where there is a better one that it does not use."""
     found = jax.devices()
-    line = f"JAX {jax.__version__} runs on {len(found)} x {found[0].device_kind} ({found[0].platform})"
-    there = [kind for kind, paths in ACCELERATORS.items() if any(os.path.exists(path) for path in paths)]
-    if os.environ.get("COLAB_TPU_ADDR") or os.environ.get("TPU_ACCELERATOR_TYPE"):
-        there.append("TPU")
-    if there and found[0].platform == "cpu":
-        line += f"\n*** THIS MACHINE HAS A {there[0]}, AND JAX DOES NOT USE IT: install jax[{there[0].lower()}] ***"
-    return line.replace("jax[gpu]", "jax[cuda13]")
+    lines = [f"JAX {jax.__version__} runs on {len(found)} x {found[0].device_kind} ({found[0].platform})"]
+    for kind, paths, variables, package in ACCELERATORS if found[0].platform == "cpu" else ():
+        if any(map(os.path.exists, paths)) or any(map(os.environ.get, variables)):
+            lines.append(f"*** THIS MACHINE HAS A {kind}, AND JAX DOES NOT USE IT: install {package} ***")
+    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -67,7 +71,7 @@ def play(sound: Sound, sample_rate: int = 24_000, title: str | None = None) -> N
     """Show a player above the waveform and the mel spectrogram of a sound.
 
     Raises:
-        ValueError: there is no sample in it, or the samples are not (n,).
+        ValueError: there is no sample in it, or the samples are not mono finite floats.
     """
     samples, sample_rate = _samples(sound, sample_rate)
     if title is None and isinstance(sound, Speech):
@@ -125,10 +129,9 @@ def _envelope(x: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]
 def _samples(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
     if isinstance(sound, Speech):
         sound, sample_rate = sound.samples, sound.sample_rate
-    samples = np.asarray(sound, np.float32)
-    if samples.ndim != 1 or not samples.size:
-        raise ValueError(f"the sound has shape {samples.shape}: pass a Speech, or samples (n,) with n of 1 or more")
-    return samples, sample_rate
+    samples = np.asarray(sound)
+    check_samples(samples, "the sound")
+    return samples.astype(np.float32), sample_rate
 
 
 def _takes(takes: Mapping[str, Sound], sample_rate: int) -> tuple[dict[str, np.ndarray], int]:

@@ -73,10 +73,19 @@ def test_a_click_shows_however_long_the_sound():
     assert wave.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("bad", [np.zeros(0, np.float32), np.zeros((2, 9), np.float32)])
-def test_what_is_no_sound_is_refused(bad, shown):
-    with pytest.raises(ValueError, match=r"shape .* pass a Speech, or samples \(n,\)"):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.zeros(0, np.float32), "the sound has 0 samples"),
+        (np.zeros((2, 9), np.float32), r"the sound has shape \(2, 9\), not \(n,\)"),
+        (np.full(9, 9000, np.int16), "the sound holds int16, not floats .* divide int16 samples by 32768"),
+        (np.array([0, np.nan]), "the sound is nan at sample 1"),
+    ],
+)
+def test_what_is_no_sound_is_refused(bad, message, shown):
+    with pytest.raises(ValueError, match=message):
         notebook.play(bad)
+    assert not shown
 
 
 def test_takes_of_two_rates_and_no_takes_are_refused(speech, shown):
@@ -231,12 +240,15 @@ def test_saving_writes_sound_and_voice_and_keeps_what_is_there(bark, tmp_path):
 
 
 def test_a_missing_accelerator_is_said_loudly(monkeypatch, tmp_path):
-    monkeypatch.setattr(notebook, "ACCELERATORS", {})
-    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
+    for variable in ("COLAB_TPU_ADDR", "TPU_ACCELERATOR_TYPE"):
+        monkeypatch.delenv(variable, raising=False)
+    (_, _, variables, tpu), (_, _, _, gpu) = notebook.ACCELERATORS
+    absent, present = (str(tmp_path / "absent"),), (str(tmp_path),)
+    monkeypatch.setattr(notebook, "ACCELERATORS", (("TPU", absent, variables, tpu), ("GPU", absent, (), gpu)))
     assert "***" not in notebook.device()
-    (tmp_path / "accel0").touch()
-    monkeypatch.setattr(notebook, "ACCELERATORS", {"TPU": (str(tmp_path / "accel0"),)})
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-1")
     assert "*** THIS MACHINE HAS A TPU" in notebook.device()
     assert "jax[tpu]" in notebook.device()
-    monkeypatch.setattr(notebook, "ACCELERATORS", {"GPU": (str(tmp_path / "accel0"),)})
+    monkeypatch.setattr(notebook, "ACCELERATORS", (("GPU", present, (), gpu),))
+    assert "*** THIS MACHINE HAS A GPU" in notebook.device()
     assert "jax[cuda13]" in notebook.device()
