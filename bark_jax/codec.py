@@ -404,7 +404,8 @@ def decode_chunk(graphdef, state, codes, remaining, first, past):
 def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: int) -> np.ndarray:
     """Put rows (..., n) of any lengths through `step`, `size` of the n at a time; join what comes out.
 
-    Behind the end of a row that is shorter than the longest, the result is meaningless.
+    `size` is what CHUNK_FRAMES frames have of the n: as many codes, or `hop_length` times as many
+    samples. Behind the end of a row that is shorter than the longest, the result is meaningless.
     """
     if not rows:
         raise ValueError("the list holds 0 recordings, the codec needs 1 or more")
