@@ -1,5 +1,6 @@
 """The whole journey: what a user calls, what comes back, and what bad input says."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -296,3 +297,27 @@ def test_torch_and_transformers_are_never_imported():
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_speech_shows_itself_as_a_player(bark):
+    speech = bark.generate("a <b> & c", max_seconds=0.2, progress=False)
+    shown = speech._repr_html_()
+    assert "<audio" in shown
+    assert "a &lt;b&gt; &amp; c" in shown
+    silent = dataclasses.replace(speech, samples=np.zeros(0, np.float32))
+    assert "no sound" in silent._repr_html_()
+
+
+def test_progress_is_told_to_a_function(bark, capsys):
+    told = []
+    bark.generate(["Hello", "there"], max_seconds=[0.2, 0.9], progress=lambda *report: told.append(report))
+    assert not capsys.readouterr().err  # no bars
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["semantic", "coarse", "fine"]
+    for stage, total in (("semantic", 45), ("coarse", 134), ("fine", 1)):
+        reports = [(done, whole) for name, done, whole in told if name == stage]
+        assert reports[0] == (0, total)
+        assert reports[-1] == (total, total)
+        assert reports == sorted(reports)
+    told.clear()
+    bark.text_to_semantic("Hello", max_seconds=0.2, progress=lambda *report: told.append(report))
+    assert {stage for stage, _, _ in told} == {"semantic"}

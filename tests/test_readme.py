@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import bark_jax
-from bark_jax import describe
+from bark_jax import describe, notebook
 from bark_jax.__main__ import parser
 from bark_jax.weights import NETWORKS
 
@@ -41,6 +41,8 @@ def test_calls_have_the_arguments_shown():
     assert shown <= set(inspect.signature(bark_jax.Bark.generate).parameters)
     for name in re.findall(r"\bbark\.(\w+)\(", README):
         assert callable(getattr(bark_jax.Bark, name))
+    for name in re.findall(r"\bnotebook\.(\w+)\(", README):
+        assert callable(getattr(notebook, name))
     for name in re.findall(r"\bspeech\.(\w+)", README):
         assert name in {*vars(bark_jax.Speech), *bark_jax.Speech.__dataclass_fields__}
 
