@@ -44,6 +44,7 @@ COLORS = {
     "samples": "#dc2626",
 }
 Sound = Speech | np.ndarray
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # the MIME type that stands for a widget in an output
 
 # What a machine may have, where Linux or the runtime shows it, and what has to be installed for JAX to use it.
 ACCELERATORS = (
@@ -213,7 +214,15 @@ def tokens_figure(arrays: list[np.ndarray], config: TokenConfig) -> Figure:
 # ---------------------------------------------------------------------------------------------
 
 
-def live(draw: Callable[..., Any], **controls: Any) -> widgets.VBox:
+class Live(widgets.VBox):
+    """A box of controls that says what it is where a notebook is read and not run."""
+
+    def _ipython_display_(self) -> None:
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        display({"text/plain": "[live controls: run this cell to use them]", WIDGET_VIEW: view}, raw=True)
+
+
+def live(draw: Callable[..., Any], **controls: Any) -> Live:
     """Show what `draw` returns for the controls' values, and draw it anew whenever one changes.
 
     Args:
@@ -237,7 +246,7 @@ def live(draw: Callable[..., Any], **controls: Any) -> widgets.VBox:
             control.continuous_update = False
         control.observe(update, "value")
     update()
-    return widgets.VBox([widgets.HBox(list(controls.values())), shown])
+    return Live([widgets.HBox(list(controls.values())), shown])
 
 
 def view(item: Any) -> widgets.Widget:
@@ -355,7 +364,7 @@ class Panel:
         knobs = widgets.HBox([widgets.VBox(others[:4]), widgets.VBox(others[4:])])
         buttons = widgets.HBox([self.generate_button, together])
         bars = widgets.HBox(list(self.bars.values()))
-        display(widgets.VBox([text, knobs, buttons, bars, self.message, self.shown]))
+        Live([text, knobs, buttons, bars, self.message, self.shown])._ipython_display_()
 
 
 def panel(

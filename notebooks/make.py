@@ -22,6 +22,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from bark_jax.notebook import WIDGET_VIEW
+
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
@@ -150,6 +152,7 @@ def clean(notebook: NotebookNode) -> None:
             output.pop("transient", None)
             if "metadata" in output:
                 output.metadata = {}
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # names a widget that is gone; its words stay
 
 
 def main() -> None:

@@ -145,6 +145,17 @@ def test_live_draws_anew_when_a_knob_turns():
     assert "a: 0.25" in drawn.children[0].value
 
 
+def test_controls_are_words_where_a_notebook_is_only_read(bark, tmp_path, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(notebook, "display", lambda data, raw: displayed.append(data))
+    notebook.live(str, object=widgets.IntSlider())._ipython_display_()
+    notebook.panel(bark, folder=tmp_path)._ipython_display_()
+    for data in displayed:
+        assert data["text/plain"] == "[live controls: run this cell to use them]"
+        assert data[notebook.WIDGET_VIEW]["model_id"]
+    assert len(displayed) == 2
+
+
 def test_live_shows_what_is_wrong_and_goes_on():
     def draw(k):
         if k == 0:
