@@ -1,4 +1,7 @@
-"""The set-up cell on Colab: run as it stands, in an environment with Colab's versions, it moves none of them."""
+"""The set-up cell on Colab: run as it stands, in an environment with Colab's versions, it moves none of them.
+
+There players, pictures and controls work too, with the older ipywidgets.
+"""
 
 import json
 import os
@@ -29,6 +32,17 @@ result = shell.run_cell(sys.stdin.read())
 assert result.success, result.error_in_exec
 bark = shell.user_ns["bark_jax"].load(shell.user_ns["CHECKPOINT"])
 samples = bark.generate("Hello", max_seconds=0.2, progress=False).samples
+
+import ipywidgets
+from bark_jax import notebook, sound
+
+notebook.play(samples)
+notebook.compare({"a reader": sound.reading()})
+panel = notebook.panel(bark, max_seconds=0.2)
+panel._ipython_display_()
+panel.generate_button.click()
+assert len(panel.takes) == 1, panel.message.children[0].value
+notebook.live(lambda level: level * samples, level=ipywidgets.FloatSlider(value=1, max=1))._ipython_display_()
 found = {name: version(name) for name in json.loads(sys.argv[1])}
 print(json.dumps(found | {"samples": len(samples)}))
 """
