@@ -6,8 +6,9 @@
     live(draw, knob=widget)        what `draw` returns, drawn anew when a knob turns
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
 
-A sound is a `Speech`, or samples (n,) at 24 kHz unless told. Nothing is made louder or softer: where one
-sound seems louder than another, it is. Needs the extra `notebooks`; keeps to what ipywidgets 7 and 8 share.
+A sound is a `Speech`, samples (n,) at 24 kHz unless told, or a sound file's path. Nothing is made louder or
+softer: where one sound seems louder than another, it is. Needs the extra `notebooks`; keeps to what ipywidgets
+7 and 8 share.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ from matplotlib.figure import Figure
 
 from bark_jax.codec import check_samples
 from bark_jax.pipeline import Bark, Speech
-from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player
+from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
@@ -43,7 +44,7 @@ COLORS = {
     "fine": "#d97706",
     "samples": "#dc2626",
 }
-Sound = Speech | np.ndarray
+Sound = Speech | np.ndarray | str | os.PathLike
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # the MIME type that stands for a widget in an output
 
 # What a machine may have, where Linux or the runtime shows it, and what has to be installed for JAX to use it.
@@ -72,7 +73,7 @@ def play(sound: Sound, sample_rate: int = 24_000, title: str | None = None) -> N
     """Show a player above the waveform and the mel spectrogram of a sound.
 
     Raises:
-        ValueError: there is no sample in it, or the samples are not mono finite floats.
+        ValueError: there is no sample in it, the samples are not mono finite floats, or no such file.
     """
     samples, sample_rate = _samples(sound, sample_rate)
     if title is None and isinstance(sound, Speech):
@@ -130,6 +131,8 @@ def _envelope(x: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]
 def _samples(sound: Sound, sample_rate: int) -> tuple[np.ndarray, int]:
     if isinstance(sound, Speech):
         sound, sample_rate = sound.samples, sound.sample_rate
+    elif isinstance(sound, str | os.PathLike):
+        sound, sample_rate = read_sound(sound)
     samples = np.asarray(sound)
     check_samples(samples, "the sound")
     return samples.astype(np.float32), sample_rate

@@ -50,6 +50,15 @@ def test_play_shows_a_title_a_player_and_pictures(speech, shown):
     np.testing.assert_allclose(played, speech.samples, atol=1 / 2**15)
 
 
+def test_a_sound_file_is_played_at_its_own_rate(shown, tmp_path):
+    soundfile.write(tmp_path / "tone.wav", tone(0.5), 16_000)
+    notebook.play(tmp_path / "tone.wav")
+    _, rate = soundfile.read(io.BytesIO(shown[0].data))
+    assert rate == 16_000
+    with pytest.raises(ValueError, match=r"absent\.wav cannot be read as sound"):
+        notebook.play("absent.wav")
+
+
 def test_compare_puts_all_takes_on_one_scale(shown):
     notebook.compare({"soft": tone(0.1), "loud": tone(0.8, 0.25)})
     players, _ = shown
