@@ -29,6 +29,7 @@ from IPython.display import HTML, Image, display
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from PIL import Image as Picture
 
 from bark_jax.codec import check_samples
 from bark_jax.pipeline import Bark, Speech
@@ -148,8 +149,6 @@ def _takes(takes: Mapping[str, Sound], sample_rate: int) -> tuple[dict[str, np.n
 
 def png(figure: Figure) -> bytes:
     """Draw a figure as a PNG of at most 256 colours, a third of the usual size."""
-    from PIL import Image as Picture
-
     buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90, facecolor="white")
     Picture.open(buffer).convert("RGB").quantize(256, Picture.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True)

@@ -45,7 +45,8 @@ from bark_jax.voices import Voice, VoiceLibrary, check_array, load_voice
 
 Semantic = Int32[np.ndarray, " _"]
 Codes = Int32[np.ndarray, "_ _"]  # (q, t)
-StageProgress = Callable[[str, int, int], None]  # told the stage, how much of it is done, and of how much
+# Bars or none; or a function that is told the stage, how much of it is done, and of how much.
+StageProgress = bool | Callable[[str, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ class Bark:
         top_p: float | None = None,
         min_eos_p: float | None = 0.2,
         max_seconds: float | Sequence[float | None] | None = None,
-        progress: bool | StageProgress = True,
+        progress: StageProgress = True,
     ) -> Any:
         """Speak a text, or a list of texts as one batch; return a `Speech`, or a list.
 
@@ -192,7 +193,7 @@ class Bark:
         top_p: float | None = None,
         min_eos_p: float | None = 0.2,
         max_seconds: float | Sequence[float | None] | None = None,
-        progress: bool | StageProgress = False,
+        progress: StageProgress = False,
     ) -> Any:
         """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
         single, texts = _texts(text)
@@ -210,7 +211,7 @@ class Bark:
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
-        progress: bool | StageProgress = False,
+        progress: StageProgress = False,
     ) -> Any:
         """Turn semantic tokens (s,) into coarse codes, int32 (2, t); arguments and errors as in `generate`."""
         single = _is_one(semantic)
@@ -227,7 +228,7 @@ class Bark:
         voice: Any = None,
         seed: int | Sequence[int] = 0,
         temperature: float | None = None,
-        progress: bool | StageProgress = False,
+        progress: StageProgress = False,
     ) -> Any:
         """Turn coarse codes (2, t) into fine codes, int32 (8, t); arguments and errors as in `generate`."""
         single = _is_one(coarse)
@@ -303,7 +304,7 @@ class Bark:
         seeds: list[int],
         controls: Controls,
         limits: list[int],
-        progress: bool | StageProgress,
+        progress: StageProgress,
     ) -> list[Semantic]:
         if not prompts:
             return []
@@ -318,7 +319,7 @@ class Bark:
         voices: list[Voice | None],
         seeds: list[int],
         controls: Controls,
-        progress: bool | StageProgress,
+        progress: StageProgress,
     ) -> list[Codes]:
         if not rows:
             return []
@@ -331,7 +332,7 @@ class Bark:
         voices: list[Voice | None],
         seeds: list[int],
         controls: Controls,
-        progress: bool | StageProgress,
+        progress: StageProgress,
     ) -> list[Codes]:
         if not rows:
             return []
@@ -382,7 +383,7 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar(stage: str, progress: bool | StageProgress) -> Iterator[Progress]:
+def _bar(stage: str, progress: StageProgress) -> Iterator[Progress]:
     """Show a bar on standard error, or tell a function; what is reported is how much is done, and of how much."""
     if callable(progress):
         yield functools.partial(progress, stage)
