@@ -421,7 +421,7 @@ def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: in
             _, shapes = jax.eval_shape(step, batch, remaining, True, None)
             memory = jax.tree.map(jnp.zeros_like, shapes)
         output, memory = step(batch, remaining, start == 0, memory)
-        outputs.append(np.asarray(output))
+        outputs.append(output)
     return np.concatenate(outputs, axis=-1)
 
 
