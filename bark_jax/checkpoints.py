@@ -25,9 +25,10 @@ from typing import Any
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from bark_jax import pickles
+from bark_jax import parallel, pickles
 from bark_jax.codec import Codec
 from bark_jax.pickles import LazyTensor
 from bark_jax.tokens import TokenConfig
@@ -444,10 +445,11 @@ def network_config(checkpoint: Checkpoint, network: Network) -> Any:
         raise ValueError(f"{network.config} of {checkpoint.name}: {error}") from error
 
 
-def load(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Any]:
+def load(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> dict[str, Any]:
     """Load the networks: `semantic`, `coarse_acoustics`, `fine_acoustics` in `dtype`, `codec_model` in float32.
 
     Raises:
-        ValueError: as `plan`.
+        ValueError: as `plan`; or the mesh cannot share the heads.
     """
-    return {name: fill(one) for name, one in plan(checkpoint, dtype).items()}
+    parallel.check_heads({name: network_config(checkpoint, network) for name, network in NETWORKS.items()}, mesh)
+    return {name: fill(one, mesh=mesh) for name, one in plan(checkpoint, dtype).items()}

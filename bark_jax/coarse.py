@@ -13,6 +13,7 @@ the new ids behind it, and the KV cache is kept: without a voice the first 11 wi
 The reference is `generate_coarse` of suno-ai/bark, `bark/generation.py`.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig, flatten_codebooks, unflatten_codebooks
@@ -68,6 +69,7 @@ def window_prompt(semantic: Ids, n_history: int, flat: Ids, step: int, tokens: T
     return np.concatenate([around, padding, [tokens.coarse_infer_token], recent]).astype(np.int32)
 
 
+@parallel.any_batch("semantic", "voices", "seeds")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -93,9 +95,10 @@ def generate(
     limits = [steps_for(len(row), tokens) for row in semantic]
     longest_prompt = tokens.max_coarse_input_length + tokens.max_coarse_history
     slots = math.ceil(longest_prompt / plan.chunk) * plan.chunk
-    state = sampling.start(model, plan, limits, slots)
     graphdef, params = nnx.split(model)
-    keys = sampling.row_keys(seeds, STAGE)
+    place = functools.partial(parallel.place, like=params)
+    state = place(sampling.start(model, plan, limits, slots))
+    keys = place(sampling.row_keys(seeds, STAGE))
 
     rows = range(len(semantic))
     histories = [history(voice, tokens) for voice in voices]
@@ -118,9 +121,8 @@ def generate(
             inputs[row, 0, : len(prompts[row]) - 1] = prompts[row][:-1]
         length = np.array([len(ids) - 1 for ids in prompts], np.int32)
         token = np.array([ids[-1] for ids in prompts], np.int32)
-        state = sampling.decode_window(
-            graphdef, params, plan, state, inputs, length, token, np.asarray(limits, np.int32), keys, controls
-        )
+        places = place((inputs, length, token, np.asarray(limits, np.int32)))
+        state = place(sampling.decode_window(graphdef, params, plan, state, *places, keys, controls))
         drawn = [ids[ids != sampling.NOT_DRAWN] for ids in np.asarray(state.drawn)]
         flat = [np.concatenate(pair) for pair in zip(flat, drawn, strict=True)]
         cached = [np.concatenate(pair) for pair in zip(prompts, drawn, strict=True)]

@@ -29,7 +29,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, einsum_float32, embedding, layer_norm
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -146,6 +146,7 @@ class Windows:
         return begin, write - begin
 
 
+@parallel.any_batch("coarse", "voices", "seeds")
 def generate(
     model: FineModel,
     tokens: TokenConfig,
@@ -184,10 +185,9 @@ def generate(
         inputs = np.stack([codes[:, begin : begin + length] for codes, (begin, _) in zip(rows, spans)])
         write = np.array([first for _, first in spans], np.int32)
         window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
+        places = parallel.place((inputs, write, window_keys), like=params)
         filled = np.asarray(
-            fill_window(
-                graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, inputs, write, window_keys, controls
-            )
+            fill_window(graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, *places, controls)
         )
         for row, cut in enumerate(windows):
             if n < cut.count:

@@ -12,6 +12,7 @@ padding is seen like all the rest: there is no mask. The reference is `generate_
 suno-ai/bark, `bark/generation.py`.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -54,6 +55,7 @@ def token_limit(max_seconds: float | None, tokens: TokenConfig) -> int:
     return min(math.floor(wanted) + 1, tokens.max_new_tokens)
 
 
+@parallel.any_batch("prompts", "seeds", "limits")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -81,19 +83,18 @@ def generate(
         eos=tokens.eos_token_id if early_stop else None,
     )
     windows = math.ceil(tokens.max_new_tokens / plan.steps)
-    state = sampling.start(model, plan, limits, slots=plan.chunk + windows * plan.steps)
     graphdef, params = nnx.split(model)
-    inputs = np.stack(prompts)
-    keys = sampling.row_keys(seeds, STAGE)
+    place = functools.partial(parallel.place, like=params)
+    state = place(sampling.start(model, plan, limits, slots=plan.chunk + windows * plan.steps))
+    inputs, keys = place((np.stack(prompts), sampling.row_keys(seeds, STAGE)))
     token = np.full(len(prompts), tokens.semantic_infer_token, np.int32)
     drawn: list[np.ndarray] = []
     if on_progress is not None:
         on_progress(0, max(limits))
     for window in range(windows):
         length = np.full(len(prompts), plan.chunk + window * plan.steps, np.int32)
-        state = sampling.decode_window(
-            graphdef, params, plan, state, inputs, length, token, np.asarray(limits, np.int32), keys, controls
-        )
+        places = place((length, token, np.asarray(limits, np.int32)))
+        state = place(sampling.decode_window(graphdef, params, plan, state, inputs, *places, keys, controls))
         token = state.token
         drawn.append(np.asarray(state.drawn))
         if on_progress is not None:
