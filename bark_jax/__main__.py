@@ -5,7 +5,6 @@ code 2 and one line that says what is wrong; Ctrl-C with 130, and nothing half-w
 """
 
 import argparse
-import functools
 import os
 import sys
 import tempfile
@@ -20,10 +19,9 @@ import bark_jax
 from bark_jax import bench, checkpoints, describe
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
-from bark_jax.pipeline import DTYPES, Speech, embedded_networks
+from bark_jax.pipeline import DTYPES, Speech, check_dtype, embedded_networks
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import VoiceLibrary
-from bark_jax.weights import NETWORKS
 
 EXAMPLES = """examples:
   bark-jax speak "Hello, my dog is cute." -o hello.wav
@@ -84,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help="replace the folder if it exists")
     _add_origin_options(command)
     command = add("info", info, "print the networks of a checkpoint: modules, shapes, parameters, bytes")
+    _add_dtype(command)
     _add_checkpoint_options(command)
     command = add("bench", bench.run, "measure the speed of every stage on this machine")
     bench.add_options(command)
@@ -106,6 +105,10 @@ def _add_checkpoint_options(command: argparse.ArgumentParser) -> None:
         "without it the embedded checkpoint: random weights, which make noise",
     )
     _add_origin_options(command)
+
+
+def _add_dtype(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
 
 
 def _add_speak_options(command: argparse.ArgumentParser) -> None:
@@ -134,7 +137,10 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
         help="end the speech where its end is so probable (0.2), or 'off'",
     )
     command.add_argument("--max-seconds", type=float, metavar="S", help="end the speech once it is longer")
-    command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
+    _add_dtype(command)
+    command.add_argument(
+        "--low-memory", action="store_true", help="load the networks one at a time: the largest needs the most"
+    )
     command.add_argument("--no-progress", dest="progress", action="store_false", help="show no bars")
     _add_checkpoint_options(command)
 
@@ -145,7 +151,7 @@ def speak(options: argparse.Namespace) -> None:
         _check_output(path, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    bark = bark_jax.load(**_origin(options), dtype=options.dtype)
+    bark = bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
     names = ("semantic_temperature", "coarse_temperature", "fine_temperature")
     temperatures = {name: _first_given(getattr(options, name), options.temperature) for name in names}
     for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
@@ -201,16 +207,15 @@ def convert(options: argparse.Namespace) -> None:
 
 
 def info(options: argparse.Namespace) -> None:
+    dtype = check_dtype(options.dtype)
     if options.checkpoint is None:
-        networks = embedded_networks()
+        networks = embedded_networks(dtype)
     else:
         found = checkpoints.resolve(**_origin(options))
-        networks = {
-            name: functools.partial(network.module, checkpoints.network_config(found, network))
-            for name, network in NETWORKS.items()
-        }
+        networks = checkpoints.makers(found, dtype)
     for label, make in networks.items():
         print(*describe.module_tree(label, make), sep="\n")
+    print("", *describe.memory_table(networks), sep="\n")
 
 
 def _origin(options: argparse.Namespace) -> dict[str, Any]:

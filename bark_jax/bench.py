@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
 from bark_jax.pipeline import DTYPES, Bark, load
 from bark_jax.sampling import Controls
+from bark_jax.table import cell, table
 from bark_jax.tokens import TokenConfig, flatten_codebooks, unflatten_codebooks
 
 SHAPES = {
@@ -516,17 +517,3 @@ def rate_cells(row: dict[str, Any]) -> list[Any]:
     share = row["share_of_limit"]
     of_limit = share and f"{share:.0%}"
     return [f"{cell(row['rate'])} {row['unit']}", of_limit, row["their_seconds"], row["times_faster"]]
-
-
-def table(*header: str, rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Align the cells under a header: the first column to the left, the others to the right."""
-    cells = [header, *([cell(x) for x, _ in zip(row, header)] for row in rows)]
-    first, *others = [max(map(len, column)) for column in zip(*cells)]
-    return ["  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]).rstrip() for row in cells]
-
-
-def cell(value: Any) -> str:
-    """Write a number with three digits or more; nothing for None."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

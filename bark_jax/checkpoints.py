@@ -1,6 +1,6 @@
 """Checkpoints: find one, read what it says about itself, load its networks.
 
-    hub name, folder, Suno's files ──resolve──▶ Checkpoint ──load──▶ the four networks
+    hub name, folder, Suno's files ──resolve──▶ Checkpoint ──load──▶ the four networks, at once or in turn
 
 Layouts that are read:
 
@@ -15,16 +15,18 @@ a whole. What the tensors are called and where they go is the business of `weigh
 
 import dataclasses
 import functools
+import gc
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
@@ -395,16 +397,26 @@ def plan(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Pl
         ValueError: tensors and parameters do not match; all that is wrong, in all four, is in the message.
     """
     plans = {}
-    for name, network in NETWORKS.items():
-        cfg = network_config(checkpoint, network)
-        kind = {} if network.module is Codec else {"dtype": dtype}
-        make = functools.partial(network.module, cfg, **kind)
-        plans[name] = Plan.make(make, network.table(cfg), checkpoint.tensors_of(name))
+    for name, make in makers(checkpoint, dtype).items():
+        table = NETWORKS[name].table(network_config(checkpoint, NETWORKS[name]))
+        plans[name] = Plan.make(make, table, checkpoint.tensors_of(name))
     problems = {name: find_problems(one) for name, one in plans.items()}
     problems["no network"] = [f"unknown: {key}" for key in checkpoint.tensors if key.split(".")[0] not in NETWORKS]
     problems["ids"] = id_problems(checkpoint)
     check(problems, checkpoint.name)
     return plans
+
+
+def makers(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
+    """Return how to make each network, called with `rngs`. Raises ValueError where a config will not do."""
+    return {
+        name: functools.partial(
+            network.module,
+            network_config(checkpoint, network),
+            **({} if network.module is Codec else {"dtype": dtype}),
+        )
+        for name, network in NETWORKS.items()
+    }
 
 
 def id_problems(checkpoint: Checkpoint) -> list[str]:
@@ -431,6 +443,7 @@ def id_problems(checkpoint: Checkpoint) -> list[str]:
         ("n_fine_codebooks", tokens.n_fine_codebooks, fine.n_codes_total, "the fine model"),
         ("codebook_size", tokens.codebook_size, codec.codebook_size, "the codec"),
         ("coarse_rate_hz", tokens.coarse_rate_hz, codec.frame_rate, "the codec"),
+        ("sample_rate", tokens.sample_rate, codec.sampling_rate, "the codec"),
     )
     problems = [f"{name} is {x}, the {stage} model has ids 0..{n - 1}" for name, x, n, stage in ids if x >= n]
     problems += [f"{name} is {x}, the {stage} model has {n} positions" for name, x, n, stage in lengths if x > n]
@@ -445,11 +458,44 @@ def network_config(checkpoint: Checkpoint, network: Network) -> Any:
         raise ValueError(f"{network.config} of {checkpoint.name}: {error}") from error
 
 
-def load(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> dict[str, Any]:
+def load(
+    checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32, *, mesh: Mesh | None = None, low_memory: bool = False
+) -> Mapping[str, Any]:
     """Load the networks: `semantic`, `coarse_acoustics`, `fine_acoustics` in `dtype`, `codec_model` in float32.
+
+    Args:
+        mesh: of devices over which the weights are split.
+        low_memory: load each when it is asked for, and drop the one before.
 
     Raises:
         ValueError: as `plan`; or the mesh cannot share the heads.
     """
     parallel.check_heads({name: network_config(checkpoint, network) for name, network in NETWORKS.items()}, mesh)
-    return {name: fill(one, mesh=mesh) for name, one in plan(checkpoint, dtype).items()}
+    plans = plan(checkpoint, dtype)
+    loaders = {name: functools.partial(fill, one, mesh=mesh) for name, one in plans.items()}
+    return OneAtATime(loaders) if low_memory else {name: load_one() for name, load_one in loaders.items()}
+
+
+class OneAtATime(Mapping[str, nnx.Module]):
+    """Hold one of several networks: the one asked for is loaded, after the one before it is dropped.
+
+    Dropped is what nobody else holds: who keeps a network keeps its memory.
+    """
+
+    def __init__(self, loaders: Mapping[str, Callable[[], nnx.Module]]):
+        self.loaders = loaders
+        self.held: dict[str, nnx.Module] = {}
+
+    def __getitem__(self, name: str) -> nnx.Module:
+        if name not in self.held:
+            load_one = self.loaders[name]
+            self.held.clear()
+            gc.collect()  # nnx.split and nnx.merge leave cycles that keep the arrays
+            self.held[name] = load_one()
+        return self.held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.loaders)
+
+    def __len__(self) -> int:
+        return len(self.loaders)

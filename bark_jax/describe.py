@@ -1,13 +1,16 @@
-"""Say what a network is made of, without its weights: `module_tree` prints like torch's `print(model)`.
+"""Say what networks are made of, and what memory they take, without their weights.
 
-Modules stand by name, with the shapes and the number of their parameters; equal neighbours in a list
-are printed once.
+`module_tree` prints like torch's `print(model)`: modules stand by name, with the shapes and the number
+of their parameters; equal neighbours in a list are printed once. `memory_table` counts bytes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 from flax import nnx
+
+from bark_jax.gpt import GPT
+from bark_jax.table import table
 
 WIDTH = 100  # of a line without the count behind it
 
@@ -15,6 +18,37 @@ WIDTH = 100  # of a line without the count behind it
 def parameter_count(module: nnx.Module) -> int:
     """Count the numbers in all parameters of a module."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module)))
+
+
+def parameter_bytes(module: nnx.Module) -> int:
+    """Count the bytes of all parameters of a module, each in its own dtype."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(nnx.state(module)))
+
+
+def cache_bytes(model: GPT) -> int:
+    """Count the bytes of the keys and values of one row that fills all positions."""
+    cfg = model.cfg
+    return 2 * cfg.num_layers * cfg.block_size * cfg.hidden_size * model.head.kernel.dtype.itemsize
+
+
+def memory_table(networks: Mapping[str, Callable[..., nnx.Module]]) -> list[str]:
+    """Return the lines of a table of what the networks take, each made by calling it with `rngs`.
+
+    The last two rows are all of them together, and the largest: with low memory one is held at a time.
+    """
+    rows, sizes = [], []
+    for name, make in networks.items():
+        module = nnx.eval_shape(lambda make=make: make(rngs=nnx.Rngs(0)))
+        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(nnx.state(module))})
+        cache = mebibytes(cache_bytes(module)) if isinstance(module, GPT) else ""
+        sizes.append(parameter_bytes(module))
+        rows.append([name, f"{parameter_count(module):,}", ", ".join(dtypes), mebibytes(sizes[-1]), cache])
+    rows += [[name, "", "", mebibytes(size), ""] for name, size in (("all", sum(sizes)), ("one at a time", max(sizes)))]
+    return table("network", "parameters", "dtype", "MiB", "KV cache of a row, MiB", rows=rows)
+
+
+def mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.1f}"
 
 
 def module_tree(label: str, make: Callable[..., nnx.Module]) -> list[str]:

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,32 @@ class Bark:
     tokens: TokenConfig
     tokenizer: Tokenizer
     voices: VoiceLibrary | None
-    semantic_model: GPT
-    coarse_model: GPT
-    fine_model: FineModel
-    codec: Codec
+    networks: Mapping[str, Any]  # with low memory, asking for one loads it and drops another
+    dtype: jnp.dtype  # of the three transformers
 
     def __repr__(self) -> str:
-        return f"Bark({self.name!r}, {jnp.dtype(self.semantic_model.head.kernel.dtype)})"
+        return f"Bark({self.name!r}, {self.dtype})"
+
+    @property
+    def semantic_model(self) -> GPT:
+        return self.networks["semantic"]
+
+    @property
+    def coarse_model(self) -> GPT:
+        return self.networks["coarse_acoustics"]
+
+    @property
+    def fine_model(self) -> FineModel:
+        return self.networks["fine_acoustics"]
+
+    @property
+    def codec(self) -> Codec:
+        return self.networks["codec_model"]
+
+    @property
+    def sample_rate(self) -> int:
+        """Of what it speaks, in Hz."""
+        return self.tokens.sample_rate
 
     def generate(
         self,
@@ -172,7 +191,7 @@ class Bark:
                 text=texts[row],
                 seed=seeds[row],
                 samples=samples[row],
-                sample_rate=self.codec.cfg.sampling_rate,
+                sample_rate=self.sample_rate,
                 semantic=ids[row],
                 coarse=two[row],
                 fine=eight[row],
@@ -264,7 +283,7 @@ class Bark:
             ValueError: not mono, not finite, not at the codec's rate; a bandwidth it does not have.
         """
         single = _is_one(samples)
-        expected = self.codec.cfg.sampling_rate
+        expected = self.sample_rate
         rows, rates = [], {sample_rate or expected}
         for row in _rows(samples, single):
             if isinstance(row, str | os.PathLike):
@@ -413,6 +432,7 @@ def load(
     *,
     dtype: DTypeLike | None = None,
     mesh: Mesh | None = None,
+    low_memory: bool = False,
     offline: bool = False,
     codec: str | Path | None = None,
     tokenizer: str | Path | None = None,
@@ -425,6 +445,8 @@ def load(
         dtype: of the three transformers, "float32" or "bfloat16"; None: float32 on a CPU, bfloat16
             elsewhere. The codec is always float32.
         mesh: of `parallel.make_mesh`: weights and batches are split over its devices, the tokens stay the same.
+        low_memory: load each network when its stage begins and drop the one before: memory for the largest is
+            enough. Each generation reads all of them anew. (The embedded checkpoint is loaded wholly: it is tiny.)
         offline: take hub names from the local cache alone.
         codec, tokenizer: for Suno's layout, which has neither: a folder or hub name each; None for
             facebook/encodec_24khz and BERT's multilingual cased one.
@@ -433,7 +455,7 @@ def load(
         ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message; or a mesh
             that cannot share the heads.
     """
-    dtype = _dtype(dtype)
+    dtype = check_dtype(dtype)
     if checkpoint is None:
         print("bark_jax: the embedded checkpoint has random weights: it makes noise", file=sys.stderr)
         return embedded_bark(dtype, mesh)
@@ -441,10 +463,12 @@ def load(
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
     library = VoiceLibrary(found.folder, found.fetch)
-    return Bark(found.name, tokens, words, library, *checkpoints.load(found, dtype, mesh).values())
+    networks = checkpoints.load(found, dtype, mesh=mesh, low_memory=low_memory)
+    return Bark(found.name, tokens, words, library, networks, dtype)
 
 
-def _dtype(dtype: DTypeLike | None) -> jnp.dtype:
+def check_dtype(dtype: DTypeLike | None) -> jnp.dtype:
+    """Name the dtype of the transformers: None is the device's. Raises ValueError for one that they cannot have."""
     if dtype is None:
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     try:
@@ -491,10 +515,10 @@ def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, functools.par
 
 def embedded_bark(dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> Bark:
     """Build the embedded checkpoint with random weights, the same on every machine and every mesh."""
-    rng, networks = np.random.default_rng(0), embedded_networks(dtype)
-    parallel.check_heads({name: make.args[0] for name, make in networks.items()}, mesh)
-    made = [_randomised(make, rng, mesh) for make in networks.values()]
-    return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, *made)
+    rng, made = np.random.default_rng(0), embedded_networks(dtype)
+    parallel.check_heads({name: make.args[0] for name, make in made.items()}, mesh)
+    networks = {name: _randomised(make, rng, mesh) for name, make in made.items()}
+    return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, networks, jnp.dtype(dtype))
 
 
 def _randomised(make: Callable[..., Any], rng: np.random.Generator, mesh: Mesh | None) -> Any:

@@ -83,7 +83,7 @@ def test_what_a_checkpoint_says_about_itself(tmp_path, layout):
 
 def test_suno_s_files_of_all_kinds(tmp_path):
     hf.save_suno(model(), tmp_path, large=True, old_args=True)
-    hf.write_json(tmp_path / "generation_config.json", hf.TOKENS.to_dict())
+    hf.write_json(tmp_path / "generation_config.json", hf.TOKENS.to_dict() | {"sample_rate": 600})
     checkpoint = resolve(tmp_path)
     assert checkpoint.config["coarse_acoustics_config"].keys().isdisjoint({"vocab_size", "n_layer"})
     files = [tmp_path / f"{stem}_2.pt" for stem in ("text", "coarse", "fine")]
@@ -107,7 +107,7 @@ def test_ids_must_have_a_place_in_the_tables(tmp_path):
     (tmp_path / "generation_config.json").unlink()
     checkpoint = checkpoints.resolve(tmp_path, codec=tmp_path / "encodec")
     assert TokenConfig.from_dict(checkpoint.generation_config) == TokenConfig()
-    with pytest.raises(ValueError, match="in 11 points") as caught:
+    with pytest.raises(ValueError, match="in 12 points") as caught:
         checkpoints.load(checkpoint)
     for line in (
         "ids: semantic_infer_token is 129599, the semantic model has ids 0..715",
@@ -116,6 +116,7 @@ def test_ids_must_have_a_place_in_the_tables(tmp_path):
         "ids: max_input_semantic_length + max_new_tokens is 1024, the semantic model has 64 positions",
         "ids: the longest coarse window is 947, the coarse model has 64 positions",
         "ids: codebook_size is 1024, the codec has 32",
+        "ids: sample_rate is 24000, the codec has 600",
     ):
         assert line in str(caught.value)
 
@@ -404,3 +405,31 @@ def test_loading_takes_little_more_memory_than_the_weights(tmp_path, layout):
     weights = sum(path.stat().st_size for path in folder.glob("*model*")) / 2**20
     assert weights > 120
     assert float(run(PEAK, folder)) < 1.2 * weights + 40
+
+
+# ---------------------------------------------------------------------------------------------
+# Low memory
+# ---------------------------------------------------------------------------------------------
+
+
+def test_one_network_at_a_time(folder, monkeypatch):
+    fill, filled = checkpoints.fill, []
+    monkeypatch.setattr(checkpoints, "fill", lambda plan: filled.append(plan) or fill(plan))
+    networks = checkpoints.load(resolve(folder), low_memory=True)
+    assert (list(networks), len(networks), filled) == ([*NETWORKS], 4, [])
+    ours, wholly = flat(networks), flat(checkpoints.load(resolve(folder)))
+    assert all(np.array_equal(wholly[path], x) for path, x in ours.items())
+    assert ours.keys() == wholly.keys()
+    filled.clear()
+    assert networks["semantic"] is networks["semantic"]
+    with pytest.raises(KeyError):
+        networks["loud"]
+    assert len(filled) == 1
+
+
+def test_low_memory_refuses_a_broken_checkpoint_at_once(folder):
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    del tensors["codec_model.decoder.layers.0.conv.bias"]
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="codec_model: missing: decoder"):
+        checkpoints.load(resolve(folder), low_memory=True)

@@ -204,8 +204,18 @@ def test_info_prints_the_trees(folder, checkpoint, capsys):
         assert re.search(rf"\({name}\): GPT\( +{count:,}\n", shown)
     assert re.search(r"\(qkv\): Linear\(kernel \(32, 96\)\) +3,072\n", shown)
     assert "blocks.0..1, 2 times" in shown
-    assert main(["info"]) == 0
-    assert "(codec_model): Codec(" in capsys.readouterr().out
+    size, cache = 4 * counts["semantic"] / 2**20, 4 * 2 * 2 * 64 * 32 / 2**20  # keys and values of 2 layers
+    assert re.search(rf"semantic +{counts['semantic']:,} +float32 +{size:.1f} +{cache:.1f}\n", shown)
+    assert main(["info", "--dtype", "bfloat16"]) == 0
+    shown = capsys.readouterr().out
+    assert "(codec_model): Codec(" in shown
+    rows = {line[:16].strip(): line.split() for line in shown[shown.index("\nnetwork") :].splitlines()}
+    sizes = {name: float(rows[name][3]) for name in ("semantic", "coarse_acoustics", "fine_acoustics", "codec_model")}
+    assert sizes["semantic"] == pytest.approx(2 * 244_800 / 2**20, abs=0.05)
+    assert rows["fine_acoustics"][2] == "bfloat16"
+    assert rows["codec_model"][2] == "float32"
+    assert float(rows["all"][1]) == pytest.approx(sum(sizes.values()), abs=0.2)
+    assert float(rows["one at a time"][-1]) == max(sizes.values())
 
 
 def test_convert_writes_what_speak_reads(folder, capsys):

@@ -1,19 +1,26 @@
 """The whole journey: what a user calls, what comes back, and what bad input says."""
 
 import dataclasses
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import hf
+import jax
 import numpy as np
 import pytest
 import reference
 import soundfile
 from common import TEXTS, draw_like, ids, voice
+from flax import nnx
 
 import bark_jax
-from bark_jax import coarse, fine, semantic
+from bark_jax import checkpoints, coarse, fine, semantic
+from bark_jax.codec import Codec
+from bark_jax.fine import FineModel
+from bark_jax.gpt import GPT
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +277,6 @@ def test_a_dtype_that_is_none_is_refused():
 
 
 def test_bfloat16_speaks():
-    import jax
-
     with jax.numpy_dtype_promotion("standard"):  # flax's LayerNorm mixes it with float32
         speech = bark_jax.load(dtype="bfloat16").generate("Hello", max_seconds=0.2, progress=False)
     assert np.isfinite(speech.samples).all()
@@ -321,3 +326,36 @@ def test_progress_is_told_to_a_function(bark, capsys):
     told.clear()
     bark.text_to_semantic("Hello", max_seconds=0.2, progress=lambda *report: told.append(report))
     assert {stage for stage, _, _ in told} == {"semantic"}
+
+
+def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkeypatch, compilations):
+    """When one is loaded no array of another is left, though Python's own collector of garbage is off."""
+    both, fill, loaded = pair(), checkpoints.fill, []
+    arrays: list[weakref.ref] = []
+
+    def watched_fill(plan):
+        assert not any(array() is not None for array in arrays)
+        module = fill(plan)
+        arrays.extend(weakref.ref(leaf) for leaf in jax.tree.leaves(nnx.state(module)))
+        loaded.append(type(module))
+        return module
+
+    monkeypatch.setattr(checkpoints, "fill", watched_fill)
+    folder = hf.save(both.theirs, tmp_path)
+    bark = bark_jax.load(folder, dtype="float32", low_memory=True)
+    options = {"seed": [3, 4], "max_seconds": 0.2, "progress": False}
+    expected = both.ours.generate(TEXTS[:2], **options)
+    compilations.clear()
+    gc.disable()
+    try:
+        speeches = bark.generate(TEXTS[:2], **options)
+        bark.generate(TEXTS[:2], **options)
+    finally:
+        gc.enable()
+    for ours, theirs in zip(speeches, expected, strict=True):
+        np.testing.assert_array_equal(ours.fine, theirs.fine)
+        np.testing.assert_array_equal(ours.samples, theirs.samples)
+    assert repr(bark) == f"Bark('{folder}', float32)"
+    assert bark.sample_rate == both.ours.codec.cfg.sampling_rate
+    assert loaded == [GPT, GPT, FineModel, Codec] * 2
+    assert not compilations
