@@ -24,7 +24,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig, flatten_codebooks, unflatten_codebooks
@@ -85,6 +85,7 @@ def window_prompts(
     return jnp.pad(prompts, ((0, 0), (0, -prompts.shape[1] % PREFILL_CHUNK)))[:, None], last
 
 
+@parallel.any_batch("semantic", "voices", "seeds")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -110,7 +111,8 @@ def generate(
     limits = [steps_for(len(row), tokens) for row in semantic]
     histories = [history(voice, tokens) for voice in voices]
     graphdef, params = nnx.split(model)
-    limit, keys = np.asarray(limits, np.int32), sampling.row_keys(seeds, STAGE)
+    place = functools.partial(parallel.place, like=params)
+    limit, keys = place((np.asarray(limits, np.int32), sampling.row_keys(seeds, STAGE)))
 
     def windows() -> Iterator[Int[Array, "b steps"]]:
         """Send off window after window: the host knows where each stands, what is drawn stays on the device."""
@@ -122,7 +124,7 @@ def generate(
         state = sampling.start(model, [0] * len(limits), limits, slots(0))
         before = np.zeros((len(limits), 0), np.int32)
         for step in range(0, max(limits), plan.steps):
-            unfinished = step < limit
+            unfinished = step < np.array(limits)
             heads = np.stack([window_head(own, len(old), step, tokens) for own, (old, _) in zip(spoken, histories)])
             begin = np.maximum(n_old + step - h, 0)  # the first coarse id in sight
             count = np.where(unfinished, n_old + step - begin, 0)
@@ -132,7 +134,7 @@ def generate(
             before = window
             prompts, last = window_prompts(heads, flat, count)
             state = dataclasses.replace(state.with_room(slots(p + int(count.max()) + plan.steps)), token=last)
-            length = (p + count).astype(np.int32)
+            state, prompts, length = place((state, prompts, (p + count).astype(np.int32)))
             state, ids = sampling.decode_window(graphdef, params, plan, state, prompts, length, limit, keys, controls)
             flat = jnp.concatenate([flat, ids], axis=1)[:, plan.steps :]
             yield ids

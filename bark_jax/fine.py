@@ -29,7 +29,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, einsum_float32, embedding, layer_norm
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -159,6 +159,7 @@ def paste_window(codes: Int[Array, "b q w"], begin: Int[Array, " b"], window: In
     return jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1))(codes, window, begin)
 
 
+@parallel.any_batch("coarse", "voices", "seeds")
 def generate(
     model: FineModel,
     tokens: TokenConfig,
@@ -199,8 +200,8 @@ def generate(
             begin, write = np.array(spans[n], np.int32).T
             inputs = cut_window(codes, begin, length)
             window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
-            first, count = tokens.n_coarse_codebooks, tokens.codebook_size
-            filled = fill_window(graphdef, params, first, count, inputs, write, window_keys, controls)
+            places = parallel.place((inputs, write, window_keys), like=params)
+            filled = fill_window(graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, *places, controls)
             # A row that has no window n goes through its last one again; the result is thrown away.
             alive = np.array([n < cut.count for cut in windows])
             codes = paste_window(codes, begin, jnp.where(alive[:, None, None], filled, inputs))

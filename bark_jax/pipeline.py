@@ -27,12 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 import soundfile
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Float32, Int32
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from bark_jax import checkpoints, coarse, fine, sampling, semantic
+from bark_jax import checkpoints, coarse, fine, parallel, sampling, semantic
 from bark_jax.codec import Codec, CodecConfig, decode_audio, encode_audio
 from bark_jax.files import new_file
 from bark_jax.fine import FineConfig, FineModel
@@ -430,18 +431,20 @@ def load(
     checkpoint: str | Path | Sequence[str | Path] | None = None,
     *,
     dtype: DTypeLike | None = None,
+    mesh: Mesh | None = None,
     low_memory: bool = False,
     offline: bool = False,
     codec: str | Path | None = None,
     tokenizer: str | Path | None = None,
 ) -> Bark:
-    """Load a checkpoint, wholly and on the default device.
+    """Load a checkpoint, onto the default device or the devices of a mesh.
 
     Args:
         checkpoint: a hub name such as "suno/bark-small"; a folder in Hugging Face's or Suno's layout;
             Suno's three files; None for the embedded checkpoint, random weights that make noise.
         dtype: of the three transformers, "float32" or "bfloat16"; None: float32 on a CPU, bfloat16
             elsewhere. The codec is always float32.
+        mesh: of `parallel.make_mesh`: weights and batches are split over its devices, the tokens stay the same.
         low_memory: load each network when its stage begins and drop the one before: memory for the largest is
             enough. Each generation reads all of them anew. (The embedded checkpoint is loaded wholly: it is tiny.)
         offline: take hub names from the local cache alone.
@@ -449,17 +452,18 @@ def load(
             facebook/encodec_24khz and BERT's multilingual cased one.
 
     Raises:
-        ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message.
+        ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message; or a mesh
+            that cannot share the heads.
     """
     dtype = check_dtype(dtype)
     if checkpoint is None:
         print("bark_jax: the embedded checkpoint has random weights: it makes noise", file=sys.stderr)
-        return embedded_bark(dtype)
+        return embedded_bark(dtype, mesh)
     found = checkpoints.resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
     library = VoiceLibrary(found.folder, found.fetch)
-    networks = checkpoints.load(found, dtype, low_memory=low_memory)
+    networks = checkpoints.load(found, dtype, mesh=mesh, low_memory=low_memory)
     return Bark(found.name, tokens, words, library, networks, dtype)
 
 
@@ -493,7 +497,7 @@ EMBEDDED_TOKENS = TokenConfig(
 TABLE_SCALE = 0.2  # of embeddings and codebooks: the noise is neither silent nor cut off
 
 
-def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
+def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, functools.partial[Any]]:
     """Return how to make each network of the embedded checkpoint; each wants `rngs`."""
     tokens = EMBEDDED_TOKENS
     sizes: dict[str, Any] = {"num_layers": 2, "num_heads": 4, "hidden_size": 64}
@@ -509,14 +513,15 @@ def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, Callable[...,
     }
 
 
-def embedded_bark(dtype: DTypeLike = jnp.float32) -> Bark:
-    """Build the embedded checkpoint with random weights, the same on every machine."""
-    rng = np.random.default_rng(0)
-    networks = {name: _randomised(make, rng) for name, make in embedded_networks(dtype).items()}
+def embedded_bark(dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> Bark:
+    """Build the embedded checkpoint with random weights, the same on every machine and every mesh."""
+    rng, made = np.random.default_rng(0), embedded_networks(dtype)
+    parallel.check_heads({name: make.args[0] for name, make in made.items()}, mesh)
+    networks = {name: _randomised(make, rng, mesh) for name, make in made.items()}
     return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, networks, jnp.dtype(dtype))
 
 
-def _randomised(make: Callable[..., Any], rng: np.random.Generator) -> Any:
+def _randomised(make: Callable[..., Any], rng: np.random.Generator, mesh: Mesh | None) -> Any:
     """Build a module of random kernels and tables; NumPy draws at once what JAX would compile for."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
     filled = []
@@ -530,5 +535,5 @@ def _randomised(make: Callable[..., Any], rng: np.random.Generator) -> Any:
                 value = rng.normal(size=leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
             case _:  # tables
                 value = rng.normal(size=leaf.shape) * TABLE_SCALE
-        filled.append((path, leaf.replace(jnp.asarray(value, leaf.dtype))))
+        filled.append((path, leaf.replace(parallel.put(value.astype(leaf.dtype), ".".join(map(str, path)), mesh))))
     return nnx.merge(graphdef, nnx.from_flat_state(filled))

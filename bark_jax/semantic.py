@@ -12,6 +12,7 @@ padding is seen like all the rest: there is no mask. The reference is `generate_
 suno-ai/bark, `bark/generation.py`.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +20,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -54,6 +55,7 @@ def token_limit(max_seconds: float | None, tokens: TokenConfig) -> int:
     return min(math.floor(wanted) + 1, tokens.max_new_tokens)
 
 
+@parallel.any_batch("prompts", "seeds", "limits")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -81,16 +83,17 @@ def generate(
         eos=tokens.eos_token_id if early_stop else None,
     )
     graphdef, params = nnx.split(model)
-    inputs, limit = np.stack(prompts), np.asarray(limits, np.int32)
-    keys = sampling.row_keys(seeds, STAGE)
+    place = functools.partial(parallel.place, like=params)
+    inputs, limit = place((np.stack(prompts), np.asarray(limits, np.int32)))
+    keys = place(sampling.row_keys(seeds, STAGE))
     most = plan.chunk + math.ceil(tokens.max_new_tokens / plan.steps) * plan.steps
 
     def windows() -> Iterator[Int[Array, "b steps"]]:
         token = [tokens.semantic_infer_token] * len(prompts)
         state = sampling.start(model, token, limits, sampling.cache_slots(0, most))
         for begin in range(plan.chunk, plan.chunk + max(limits), plan.steps):
-            state = state.with_room(sampling.cache_slots(begin + plan.steps, most))
-            length = np.full(len(prompts), begin, np.int32)
+            state = place(state.with_room(sampling.cache_slots(begin + plan.steps, most)))
+            length = place(np.full(len(prompts), begin, np.int32))
             state, ids = sampling.decode_window(graphdef, params, plan, state, inputs, length, limit, keys, controls)
             yield ids
 

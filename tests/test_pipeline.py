@@ -333,9 +333,9 @@ def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkey
     both, fill, loaded = pair(), checkpoints.fill, []
     arrays: list[weakref.ref] = []
 
-    def watched_fill(plan):
+    def watched_fill(plan, **options):
         assert not any(array() is not None for array in arrays)
-        module = fill(plan)
+        module = fill(plan, **options)
         arrays.extend(weakref.ref(leaf) for leaf in jax.tree.leaves(nnx.state(module)))
         loaded.append(type(module))
         return module
