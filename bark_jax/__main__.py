@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, checkpoints, describe
+from bark_jax import bench, checkpoints, describe, parallel, scaling
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
 from bark_jax.pipeline import DTYPES, Speech, check_dtype, embedded_networks
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
   bark-jax info --checkpoint bark-small/
   bark-jax bench --against transformers
+  bark-jax scaling --mesh 1x1,4x1,2x2,1x4
 """
 
 
@@ -86,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     _add_checkpoint_options(command)
     command = add("bench", bench.run, "measure the speed of every stage on this machine")
     bench.add_options(command)
+    command = add("scaling", scaling.run, "count what devices of a mesh hold and exchange, and compare their tokens")
+    scaling.add_options(command)
     return top
 
 
@@ -109,6 +113,16 @@ def _add_checkpoint_options(command: argparse.ArgumentParser) -> None:
 
 def _add_dtype(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
+
+
+def _add_mesh(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mesh", metavar="DxM", help="devices: batches are split over D of them, weights over M (one device)"
+    )
+
+
+def _mesh(options: argparse.Namespace) -> Mesh | None:
+    return None if options.mesh is None else parallel.make_mesh(*parallel.parse_mesh(options.mesh))
 
 
 def _add_speak_options(command: argparse.ArgumentParser) -> None:
@@ -141,6 +155,7 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--low-memory", action="store_true", help="load the networks one at a time: the largest needs the most"
     )
+    _add_mesh(command)
     command.add_argument("--no-progress", dest="progress", action="store_false", help="show no bars")
     _add_checkpoint_options(command)
 
@@ -151,7 +166,7 @@ def speak(options: argparse.Namespace) -> None:
         _check_output(path, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    bark = bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
+    bark = bark_jax.load(**_origin(options), dtype=options.dtype, mesh=_mesh(options), low_memory=options.low_memory)
     names = ("semantic_temperature", "coarse_temperature", "fine_temperature")
     temperatures = {name: _first_given(getattr(options, name), options.temperature) for name in names}
     for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
