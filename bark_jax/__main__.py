@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   bark-jax voices --checkpoint suno/bark-small
   bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
   bark-jax info --checkpoint bark-small/
-  bark-jax bench --against transformers
+  bark-jax bench --batch 1,8,32 --against transformers --json bench.json
 """
 
 
