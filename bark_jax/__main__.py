@@ -1,7 +1,8 @@
 """The command line: `python -m bark_jax COMMAND`, or `bark-jax COMMAND`.
 
 Results go to standard output, progress and messages to standard error. Bad input ends with exit
-code 2 and one line that says what is wrong; Ctrl-C with 130, and nothing half-written.
+code 2 and one line that says what is wrong, a bulk job with bad lines among good ones with 1; Ctrl-C with
+130, and nothing half-written.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import jax
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, checkpoints, describe
+from bark_jax import bench, bulk, checkpoints, describe
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
 from bark_jax.pipeline import DTYPES, Speech, check_dtype, embedded_networks
@@ -28,6 +29,8 @@ EXAMPLES = """examples:
   bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
   bark-jax speak --file script.txt -o out/ --save-voice me.npz
   bark-jax speak "And again." --voice me.npz -o again.wav
+  bark-jax batch lines.txt -o out/ --batch-size 32
+  bark-jax batch lines.jsonl -o out/ --checkpoint suno/bark-small --voice v2/en_speaker_6
   bark-jax voices --checkpoint suno/bark-small
   bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
   bark-jax info --checkpoint bark-small/
@@ -40,14 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     _keep_compiled_programs()
     try:
-        options.run(options)
-    except KeyboardInterrupt:
-        print("\nbark-jax: interrupted, nothing is half-written", file=sys.stderr)
+        return options.run(options) or 0
+    except KeyboardInterrupt as stopped:
+        print(f"\nbark-jax: interrupted, {_notes(stopped) or 'nothing is half-written'}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"bark-jax: error: {_one_line(error)}", file=sys.stderr)
         return 2
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("speak", speak, "speak a text, or each line of a file, into WAV files")
     _add_speak_options(command)
+    command = add("batch", batch, "speak each line of a file into a WAV of its own; what is there is not made again")
+    _add_batch_options(command)
     command = add("voices", list_voices, "list the voices of a checkpoint")
     _add_checkpoint_options(command)
     command = add("convert", convert, "write a checkpoint anew, in Hugging Face's layout with safetensors")
@@ -120,6 +124,27 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--force", action="store_true", help="replace files that exist")
     command.add_argument("--save-voice", type=Path, metavar="NPZ", help="save the voice of the first text")
+    _add_drawing_options(command)
+
+
+def _add_batch_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "lines",
+        type=Path,
+        help="a UTF-8 file, a text on each line; if its name ends in .jsonl an object on each: text, and voice, seed, "
+        "id (the name of its WAV, else the number of the line) where wanted",
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
+    )
+    command.add_argument(
+        "--batch-size", type=int, default=bulk.BATCH_SIZE, metavar="N", help=f"lines at once ({bulk.BATCH_SIZE})"
+    )
+    command.add_argument("--force", action="store_true", help="make lines anew that were made with other settings")
+    _add_drawing_options(command)
+
+
+def _add_drawing_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--voice", help="a name from `bark-jax voices`, or an .npz file")
     command.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
     for stage, usual in (("semantic", 0.7), ("coarse", 0.7), ("fine", 0.5)):
@@ -151,26 +176,24 @@ def speak(options: argparse.Namespace) -> None:
         _check_output(path, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    bark = bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
-    names = ("semantic_temperature", "coarse_temperature", "fine_temperature")
-    temperatures = {name: _first_given(getattr(options, name), options.temperature) for name in names}
+    bark = _load(options)
     for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
-        speech = bark.generate(
-            text,
-            voice=options.voice,
-            seed=options.seed,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            min_eos_p=options.min_eos_p,
-            max_seconds=options.max_seconds,
-            progress=options.progress,
-            **temperatures,
-        )
+        speech = bark.generate(text, **_drawing(options))
         _save(speech, path, force=options.force)
         if options.save_voice and number == 0:
             speech.voice().save(options.save_voice, force=options.force)
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
         print(f"{path}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+
+
+def batch(options: argparse.Namespace) -> int:
+    lines = bulk.read_lines(options.lines)
+    bark = _load(options)
+    done = bulk.run(
+        bark, lines, options.output, batch_size=options.batch_size, force=options.force, **_drawing(options)
+    )
+    print(f"{options.output}: {done}")
+    return 1 if done.failed else 0
 
 
 def list_voices(options: argparse.Namespace) -> None:
@@ -218,8 +241,19 @@ def info(options: argparse.Namespace) -> None:
     print("", *describe.memory_table(networks), sep="\n")
 
 
+def _load(options: argparse.Namespace) -> bark_jax.Bark:
+    return bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
+
+
 def _origin(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("checkpoint", "offline", "codec", "tokenizer")}
+
+
+def _drawing(options: argparse.Namespace) -> dict[str, Any]:
+    temperatures = ("semantic_temperature", "coarse_temperature", "fine_temperature")
+    names = ("voice", "seed", "top_k", "top_p", "min_eos_p", "max_seconds", "progress")
+    chosen = {name: _first_given(getattr(options, name), options.temperature) for name in temperatures}
+    return chosen | {name: getattr(options, name) for name in names}
 
 
 def _texts_and_paths(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
@@ -258,6 +292,10 @@ def _save(speech: Speech, path: Path, *, force: bool) -> None:
 
 def _first_given(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
+
+
+def _notes(error: BaseException) -> str:
+    return ": ".join(getattr(error, "__notes__", ()))
 
 
 def _number_or_off(word: str) -> float | None:

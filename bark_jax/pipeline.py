@@ -388,11 +388,14 @@ def _for_each(name: str, value: Any, count: int) -> list[Any]:
 
 
 def _seeds(seed: Any, count: int) -> list[int]:
-    seeds = _for_each("seed", seed, count)
-    for one in seeds:
-        if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < 2**32:
-            raise ValueError(f"seed is {one!r}, it must be a whole number from 0 to {2**32 - 1}")
-    return [int(one) for one in seeds]
+    return [check_seed(one) for one in _for_each("seed", seed, count)]
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as an int. Raises ValueError for what is none."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}, it must be a whole number from 0 to {2**32 - 1}")
+    return int(seed)
 
 
 @contextlib.contextmanager

@@ -121,6 +121,10 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
             "no/where is not to be had: tried the local cache",
         ),
         (["speak", "Hello", "--checkpoint", "nowhere"], "nowhere is no folder, and no hub name"),
+        (["batch", "missing.txt", "-o", "out"], "missing.txt: No such file"),
+        (["batch", "empty.txt", "-o", "out"], "empty.txt has no text"),
+        (["batch", "line.txt", "-o", "out", "--batch-size", "0"], "batch_size is 0"),
+        (["batch", "line.txt", "-o", "line.txt"], "line.txt: File exists"),
         (["voices"], "the embedded checkpoint has no voices"),
         (["info", "--checkpoint", "nowhere"], "nowhere is no folder"),
         (["convert", ".", "-o", "out"], ". is no checkpoint"),
@@ -129,6 +133,7 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
 )
 def test_bad_input_ends_with_one_clear_line(folder, capsys, arguments, message):
     (folder / "empty.txt").write_text("\n \n")
+    (folder / "line.txt").write_text("Hello")
     (folder / "broken.npz").write_bytes(b"\xff\xfe nothing")
     before = sorted(os.listdir())
     assert message in refused(capsys, *arguments)
@@ -229,7 +234,7 @@ def test_convert_writes_what_speak_reads(folder, capsys):
 
 
 def test_help_shows_examples(capsys):
-    for command in ([], ["speak"], ["voices"], ["convert"], ["info"], ["bench"]):
+    for command in ([], ["speak"], ["batch"], ["voices"], ["convert"], ["info"], ["bench"]):
         with pytest.raises(SystemExit) as stopped:
             main([*command, "--help"])
         assert stopped.value.code == 0
