@@ -2,13 +2,15 @@
 
 Results go to standard output, progress and messages to standard error. Bad input ends with exit
 code 2 and one line that says what is wrong, a bulk job with bad lines among good ones with 1; Ctrl-C with
-130, and nothing half-written.
+130, and nothing half-written: of a long text the sentences that are spoken stay in a file of their own.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +22,17 @@ import bark_jax
 from bark_jax import bench, bulk, checkpoints, describe
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
-from bark_jax.pipeline import DTYPES, Speech, check_dtype, embedded_networks
+from bark_jax.long_form import BATCH_SIZE, silence, voice_of
+from bark_jax.pipeline import DTYPES, Bark, check_dtype, embedded_networks
+from bark_jax.sound import GrowingWav
+from bark_jax.speech import Speech
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import VoiceLibrary
+from bark_jax.voices import LANGUAGES, VoiceLibrary
 
 EXAMPLES = """examples:
   bark-jax speak "Hello, my dog is cute." -o hello.wav
   bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
-  bark-jax speak --file script.txt -o out/ --save-voice me.npz
+  bark-jax speak --file book.txt -o book.wav --save-voice me.npz
   bark-jax speak "And again." --voice me.npz -o again.wav
   bark-jax batch lines.txt -o out/ --batch-size 32
   bark-jax batch lines.jsonl -o out/ --checkpoint suno/bark-small --voice v2/en_speaker_6
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nbark-jax: interrupted, {_notes(stopped) or 'nothing is half-written'}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"bark-jax: error: {_one_line(error)}", file=sys.stderr)
+        print(f"bark-jax: error: {': '.join(filter(None, (_one_line(error), _notes(error))))}", file=sys.stderr)
         return 2
 
 
@@ -118,12 +123,39 @@ def _add_dtype(command: argparse.ArgumentParser) -> None:
 def _add_speak_options(command: argparse.ArgumentParser) -> None:
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("text", nargs="?", help="what to say")
-    what.add_argument("--file", type=Path, help="a file of texts, one on each line; -o is a folder then")
-    command.add_argument(
-        "-o", "--output", type=Path, help="the WAV file (speech.wav); with --file the folder (speech/)"
-    )
+    what.add_argument("--file", type=Path, help="a file of UTF-8 text to speak in long form; - is standard input")
+    command.add_argument("-o", "--output", type=Path, default=Path("speech.wav"), help="the WAV file (speech.wav)")
     command.add_argument("--force", action="store_true", help="replace files that exist")
-    command.add_argument("--save-voice", type=Path, metavar="NPZ", help="save the voice of the first text")
+    command.add_argument(
+        "--save-voice",
+        type=Path,
+        metavar="NPZ",
+        help="save the voice of the speech, in long form of its first sentence",
+    )
+    command.add_argument(
+        "--long-form",
+        action="store_const",
+        const=True,
+        default=False,
+        help="speak a text of any length sentence by sentence in one voice, as --file does",
+    )
+    command.add_argument(
+        "--continue",
+        dest="long_form",
+        action="store_const",
+        const="continue",
+        help="long form in which each sentence continues the one before, one at a time",
+    )
+    command.add_argument(
+        "--language", choices=LANGUAGES, help="of a long text (that of the voice's name, else guessed from the script)"
+    )
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help=f"sentences of a long text at once ({BATCH_SIZE})",
+    )
     _add_drawing_options(command)
 
 
@@ -161,7 +193,9 @@ def _add_drawing_options(command: argparse.ArgumentParser) -> None:
         metavar="P",
         help="end the speech where its end is so probable (0.2), or 'off'",
     )
-    command.add_argument("--max-seconds", type=float, metavar="S", help="end the speech once it is longer")
+    command.add_argument(
+        "--max-seconds", type=float, metavar="S", help="end the speech, in long form each sentence, once it is longer"
+    )
     _add_dtype(command)
     command.add_argument(
         "--low-memory", action="store_true", help="load the networks one at a time: the largest needs the most"
@@ -171,19 +205,46 @@ def _add_drawing_options(command: argparse.ArgumentParser) -> None:
 
 
 def speak(options: argparse.Namespace) -> None:
-    texts, paths = _texts_and_paths(options)
-    for path in paths:
-        _check_output(path, ".wav", force=options.force)
+    text = options.text if options.file is None else _read_text(options.file)
+    long_form = options.long_form or options.file is not None
+    _check_output(options.output, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    bark = _load(options)
-    for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
-        speech = bark.generate(text, **_drawing(options))
-        _save(speech, path, force=options.force)
-        if options.save_voice and number == 0:
-            speech.voice().save(options.save_voice, force=options.force)
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
-        print(f"{path}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+    wav = GrowingWav(options.output, force=options.force) if long_form else None
+    bark, how = _load(options), _drawing(options)
+    if wav is not None:
+        how |= {"long_form": options.long_form or True, "language": options.language, "batch_size": options.batch_size}
+        _speak_sentences(bark, text, wav, how, options)
+        return
+    speech = bark.generate(text, **how)
+    _save(speech, options.output, force=options.force)
+    if options.save_voice:
+        speech.voice().save(options.save_voice, force=options.force)
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
+    print(f"{options.output}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+
+
+def _speak_sentences(bark: Bark, text: str, wav: GrowingWav, how: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write a text in long form, each sentence once it is spoken, and the first voice that one of them makes."""
+    began, spoken, voice = time.perf_counter(), 0, None
+    total = len(bark.sentences(text, voice=how["voice"], language=how["language"]))
+    try:
+        with wav, contextlib.closing(bark.stream(text, **how)) as speeches:
+            for speech in speeches:
+                if spoken:
+                    wav.write(silence(speech.sample_rate), speech.sample_rate)
+                wav.write(speech.samples, speech.sample_rate)
+                spoken += 1
+                if options.save_voice and voice is None and (voice := voice_of(speech)):
+                    voice.save(options.save_voice, force=options.force)
+    except BaseException as error:
+        if spoken:
+            error.add_note(f"{wav.partial} holds {spoken} of {total} sentences")
+        raise
+    if options.save_voice and voice is None:
+        raise ValueError(f"{options.save_voice} is not written: no sentence is long enough for a voice")
+    took = time.perf_counter() - began
+    print(f"{wav.path}: {wav.seconds:.2f} s of sound, {total} sentences, seed {how['seed']}, made in {took:.1f} s")
 
 
 def batch(options: argparse.Namespace) -> int:
@@ -256,18 +317,15 @@ def _drawing(options: argparse.Namespace) -> dict[str, Any]:
     return chosen | {name: getattr(options, name) for name in names}
 
 
-def _texts_and_paths(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
-    if options.file is None:
-        return [options.text], [options.output or Path("speech.wav")]
+def _read_text(path: Path) -> str:
     try:
-        texts = [line for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{options.file} is not UTF-8 text: {error}") from error
-    if not texts:
-        raise ValueError(f"{options.file} has no text: write one on each line")
-    folder = options.output or Path("speech")
-    digits = max(3, len(str(len(texts))))
-    return texts, [folder / f"{number:0{digits}}.wav" for number in range(1, len(texts) + 1)]
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"{path} has no text")
+    return text
 
 
 def _check_output(path: Path, suffix: str, *, force: bool) -> None:

@@ -43,7 +43,7 @@ def test_calls_have_the_arguments_shown():
         assert callable(getattr(bark_jax.Bark, name))
     for name in re.findall(r"\bnotebook\.(\w+)\(", README):
         assert callable(getattr(notebook, name))
-    for name in re.findall(r"\bspeech\.(\w+)", README):
+    for name in re.findall(r"\bspeech\.(?!py\b)(\w+)", README):
         assert name in {*vars(bark_jax.Speech), *bark_jax.Speech.__dataclass_fields__}
 
 
