@@ -19,7 +19,7 @@ import jax
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, bulk, checkpoints, describe
+from bark_jax import bench, bulk, checkpoints, describe, parallel, scaling
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
@@ -40,6 +40,7 @@ EXAMPLES = """examples:
   bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
   bark-jax info --checkpoint bark-small/
   bark-jax bench --batch 1,8,32 --against transformers --json bench.json
+  bark-jax scaling --mesh 1x1,4x1,2x2,1x4
 """
 
 
@@ -95,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     _add_checkpoint_options(command)
     command = add("bench", bench.run, "measure the speed of every stage on this machine")
     bench.add_options(command)
+    command = add("scaling", scaling.run, "count what devices of a mesh hold and exchange, and compare their tokens")
+    scaling.add_options(command)
     return top
 
 
@@ -118,6 +121,12 @@ def _add_checkpoint_options(command: argparse.ArgumentParser) -> None:
 
 def _add_dtype(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
+
+
+def _add_mesh(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mesh", metavar="DxM", help="devices: batches are split over D of them, weights over M (one device)"
+    )
 
 
 def _add_speak_options(command: argparse.ArgumentParser) -> None:
@@ -200,6 +209,7 @@ def _add_drawing_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--low-memory", action="store_true", help="load the networks one at a time: the largest needs the most"
     )
+    _add_mesh(command)
     command.add_argument("--no-progress", dest="progress", action="store_false", help="show no bars")
     _add_checkpoint_options(command)
 
@@ -303,7 +313,8 @@ def info(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> bark_jax.Bark:
-    return bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
+    mesh = None if options.mesh is None else parallel.make_mesh(*parallel.parse_mesh(options.mesh))
+    return bark_jax.load(**_origin(options), dtype=options.dtype, mesh=mesh, low_memory=options.low_memory)
 
 
 def _origin(options: argparse.Namespace) -> dict[str, Any]:

@@ -146,9 +146,10 @@ def attend_fully(
 ) -> Float[Array, "b n t h"]:
     """Let every position see every other.
 
-    On a CPU head after head: the scores of one, 4 MB for 1,024 positions, need not leave its cache.
+    On a CPU alone head after head: the scores of one, 4 MB for 1,024 positions, need not leave its cache.
+    Several devices would have to fetch all heads for that.
     """
-    if jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
         return attend(query, (key, value, None))
     b, n, t, h = query.shape
     heads = jax.tree.map(lambda x: x.reshape(b * n, 1, 1, t, h), (query, key, value))

@@ -126,20 +126,24 @@ def mesh_of(params: Any) -> Mesh | None:
 # ---------------------------------------------------------------------------------------------
 
 
+def row_sharding(x: Any, mesh: Mesh) -> NamedSharding:
+    """Say where an array of a batch lies: rows (b, ...) over `data`; of a cache (b, n, s, h) also heads over `model`.
+
+    A number lies on every device.
+    """
+    return NamedSharding(mesh, P(DATA, MODEL) if np.ndim(x) == 4 else P(DATA) if np.ndim(x) else P())
+
+
 def place(batch: Any, *, like: Any) -> Any:
     """Lay out a tree of arrays over the mesh of the weights `like`; return it as it is if they have none.
 
-    Arrays (b, ...) are split by rows over `data`, those of a cache (b, n, s, h) also by heads over `model`;
-    numbers are everywhere. So the inputs of a compiled function lie alike at every call.
+    So the inputs of a compiled function lie alike at every call, and it is compiled once.
     """
     mesh = mesh_of(like)
     if mesh is None:
         return batch
-
-    def where(x: Any) -> NamedSharding:
-        return NamedSharding(mesh, P(DATA, MODEL) if np.ndim(x) == 4 else P(DATA) if np.ndim(x) else P())
-
-    return jax.device_put(batch, jax.tree.map(where, batch))
+    arrays, tree = jax.tree.flatten(batch)
+    return jax.tree.unflatten(tree, jax.device_put(arrays, [row_sharding(x, mesh) for x in arrays]))
 
 
 Function = TypeVar("Function", bound=Callable)
