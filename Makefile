@@ -10,7 +10,7 @@ export TEXT
 BIN = $(VENV)/bin
 OLDEST = .venv-oldest
 
-.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench clean help
+.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
@@ -21,6 +21,7 @@ help:
 	@echo 'make lint              check style and types'
 	@echo 'make format            mend what can be mended of the style'
 	@echo 'make bench             measure the speed on this machine, beside transformers'
+	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; bench.json'
 
 speak: $(VENV)/.installed
 	$(BIN)/python -m bark_jax speak "$$TEXT" -o "$(OUT)" --force $(ARGS)
@@ -51,6 +52,10 @@ format: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed-tests
 	$(BIN)/python -m bark_jax bench --against transformers $(ARGS)
+
+bench-gpu: $(VENV)/.installed-tests
+	$(BIN)/python -m pip install --quiet "jax[cuda13]"
+	$(BIN)/python -m bark_jax bench --shape large --batch 1,8,32 --against transformers --json bench.json $(ARGS)
 
 clean:
 	rm -rf .venv .venv-oldest build *.egg-info

@@ -276,7 +276,7 @@ def _decode_step(
         done |= (choice == plan.eos) | (eos_p >= controls.min_eos_p)
     drawn = drawn.at[:, cache.used].set(jnp.where(done, NOT_DRAWN, first + choice))
     done |= state.step + 1 >= limit
-    # Where all rows have ended nothing is read again, wherever it is written. But now the place depends on
-    # what has just been read, so that XLA writes behind it, and needs no copies of `recent`.
-    cache = cache.append(new, jnp.where(jnp.all(done), 0, cache.used))
+    # No choice is negative, but XLA does not know that: the place depends on what has been drawn, so all reading
+    # of `recent` comes before the writing, and no copy of it is needed.
+    cache = cache.append(new, jnp.where(jnp.all(choice < 0), 0, cache.used))
     return DecodeState(cache, first + choice, state.step + 1, done), drawn

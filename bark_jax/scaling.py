@@ -29,11 +29,12 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 from tqdm import tqdm
 
-from bark_jax import bench, fine, parallel, sampling, semantic, weights
+from bark_jax import fine, parallel, random_checkpoint, sampling, semantic, weights
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT, empty_cache
 from bark_jax.pipeline import DTYPES, check_dtype, load
+from bark_jax.random_checkpoint import SHAPES
 from bark_jax.table import table
 from bark_jax.tokens import TokenConfig
 
@@ -167,7 +168,7 @@ def collectives(body: str) -> Iterator[tuple[str, tuple[tuple[int, ...], ...], i
 
 def abstract_networks(sizes: dict[str, Any], dtype: Any) -> dict[str, Any]:
     """Make the networks of a shape without memory for their weights."""
-    config, made = bench.checkpoint_config(sizes), {}
+    config, made = random_checkpoint.config(sizes), {}
     for name, network in weights.NETWORKS.items():
         cfg = network.read_config(config[network.config])
         kind = {} if network.module is Codec else {"dtype": dtype}
@@ -187,7 +188,7 @@ def small_model(heads: int) -> Iterator[Callable[[Mesh | None], list[np.ndarray]
 
     with tempfile.TemporaryDirectory(prefix="bark-jax-scaling-") as name, jax.default_matmul_precision("highest"):
         folder = Path(name)
-        bench.write_checkpoint({"num_layers": 1, "num_heads": heads, "hidden_size": HEAD_WIDTH * heads}, folder)
+        random_checkpoint.write({"num_layers": 1, "num_heads": heads, "hidden_size": HEAD_WIDTH * heads}, folder)
         yield draw
 
 
@@ -209,7 +210,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `run`."""
     meshes = "1x1,8x1,4x2,2x4,1x8"
     command.add_argument("--mesh", default=meshes, metavar="DxM[,DxM]", help=f"meshes, data x model ({meshes})")
-    command.add_argument("--shape", choices=bench.SHAPES, default="large", help="sizes of the networks (large)")
+    command.add_argument("--shape", choices=SHAPES, default="large", help="sizes of the networks (large)")
     command.add_argument("--batch", type=int, default=8, metavar="N", help="rows (8)")
     command.add_argument("--dtype", choices=DTYPES, help="of the transformers (float32 on a CPU, else bfloat16)")
 
@@ -225,7 +226,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--batch is {options.batch}, it must be 1 or more")
     with contextlib.suppress(RuntimeError):  # a process that has begun to compute keeps the devices that it has
         jax.config.update("jax_num_cpu_devices", max(math.prod(shape) for shape in shapes))
-    sizes, devices = bench.SHAPES[options.shape], jax.local_devices()
+    sizes, devices = SHAPES[options.shape], jax.local_devices()
     meshes = [parallel.make_mesh(*shape, devices[: math.prod(shape)]) for shape in shapes]
     networks = abstract_networks(sizes, check_dtype(options.dtype))
     for mesh in meshes:

@@ -1,6 +1,7 @@
 """The benchmark: a run at the tiny shape, beside transformers; what it counts; what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -13,85 +14,164 @@ import transformers
 from flax import nnx
 
 import bark_jax
-from bark_jax import bench, weights
+from bark_jax import bench, random_checkpoint, sampling, semantic, weights
 from bark_jax.__main__ import main, parser
+from bark_jax.bench import fresh, limits, report, theirs, timing
+from bark_jax.describe import parameter_count
+from bark_jax.random_checkpoint import SHAPES, TOKENS
 
 STAGES = ["semantic", "coarse", "fine", "codec", "whole"]
 PARTS = ["semantic prompt", "semantic steps", "coarse prompt", "coarse steps"]
+MODES = [theirs.EAGER, theirs.Mode("bfloat16"), theirs.Mode("bfloat16", "sdpa")]  # to compile takes minutes
 
 
 @pytest.fixture(autouse=True, scope="module")
 def settings_return():
-    """Undo what the command changes for the rest of its process."""
+    """Undo what the comparison changes for the rest of its process."""
     verbosity, threads = transformers.logging.get_verbosity(), torch.get_num_threads()
     yield
-    jax.config.update("jax_enable_compilation_cache", True)
     transformers.logging.set_verbosity(verbosity)
+    transformers.logging.enable_progress_bar()
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """Run the command once; return the numbers, as they were written, and the lines."""
-    file = tmp_path_factory.mktemp("bench") / "new" / "numbers.json"
+def run(tmp_path_factory):
+    """Run the command once; return the numbers, as they were written, the lines, and the folder of the trace."""
+    folder = tmp_path_factory.mktemp("bench")
+    file, trace = folder / "new" / "numbers.json", folder / "trace"
     arguments = ["bench", "--shape", "tiny", "--seconds", "0.4", "--batch", "2", "--repeats", "1"]
+    arguments += ["--against", "transformers", "--json", str(file), "--profile", str(trace)]
     with pytest.MonkeyPatch.context() as patch:
         printed = []
         patch.setattr("builtins.print", lambda line, **options: printed.append(line) if not options else None)
-        assert main([*arguments, "--against", "transformers", "--json", str(file)]) == 0
-    return json.loads(file.read_text()), "\n".join(printed).splitlines()
+        patch.setattr(theirs, "modes", lambda: MODES)
+        patch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as the command does
+        assert main(arguments) == 0
+    jax.config.update("jax_enable_compilation_cache", True)
+    return json.loads(file.read_text()), "\n".join(printed).splitlines(), trace
 
 
-def test_every_part_is_measured_with_exact_counts(report):
-    numbers, _ = report
+def test_every_part_is_measured_with_exact_counts(run):
+    numbers, _, trace = run
     assert list(numbers["batches"]) == ["2"]
-    rows = {row["stage"]: row for row in numbers["batches"]["2"]}
+    rows = {row["stage"]: row for row in numbers["batches"]["2"]["rows"]}
     assert list(rows) == STAGES + PARTS
     amounts = [row["amount"] for row in rows.values()]
     assert amounts == [2 * x for x in (20, 60, 1, 0.4, 0.4)] + [2 * 256, 20 - 1, 2 * 256, 60 - 2]
     for row in rows.values():
         assert row["rate"] == pytest.approx(row["amount"] / row["seconds"])
-    for name in STAGES:
+    for name in STAGES[:-1]:
         assert rows[name]["seconds"] > 0  # the parts are differences, which a busy machine can turn over
-        assert rows[name]["times_faster"] == pytest.approx(rows[name]["their_seconds"] / rows[name]["seconds"])
-        assert rows[name]["compile_seconds"] >= 0
-    for kind in ("seconds", "their_seconds"):
-        assert rows["whole"][kind] == pytest.approx(sum(rows[name][kind] for name in STAGES[:-1]))
+        assert rows[name]["compiled"]["programs"] > rows[name]["compiled"]["from_cache"] == 0
+        assert rows[name]["compiled"]["compile_seconds"] > 0
+    assert rows["whole"]["seconds"] == pytest.approx(sum(rows[name]["seconds"] for name in STAGES[:-1]))
     for name in ["fine", *PARTS]:
         assert rows[name]["share_of_limit"] == pytest.approx(rows[name]["least_seconds"] / rows[name]["seconds"])
+    assert list(trace.rglob("*.xplane.pb"))
 
 
-def test_the_machine_is_described(report):
-    numbers, _ = report
-    assert numbers["shape"] == {"name": "tiny", "dtype": "float32"} | bench.SHAPES["tiny"]
+def test_transformers_run_in_each_mode_that_they_have(run):
+    numbers, lines, _ = run
+    others = numbers["batches"]["2"]["others"]
+    assert list(others) == ["eager, float32", "eager, bfloat16"]
+    for seconds in others.values():
+        assert list(seconds) == STAGES
+        assert seconds["whole"] == pytest.approx(sum(seconds[name] for name in STAGES[:-1]))
+    assert list(numbers["left_out"]) == ["sdpa, bfloat16"]
+    assert any(line.startswith("left out  transformers, sdpa, bfloat16: ValueError: BarkModel does") for line in lines)
+    ours = numbers["batches"]["2"]["rows"][0]["seconds"]
+    best, words = min(x["semantic"] for x in others.values()), rows_below(lines, "batch of 2")["semantic"]
+    assert float(words[-1].replace(",", "")) == pytest.approx(best / ours, rel=0.01)
+    assert float(words[-3].replace(",", "")) == pytest.approx(others["eager, float32"]["semantic"] / ours, rel=0.01)
+
+
+def test_the_machine_is_described(run):
+    numbers, lines, _ = run
+    assert numbers["shape"] == {"name": "tiny", "dtype": "float32"} | SHAPES["tiny"]
     assert numbers["versions"]["jax"] == jax.__version__
     assert numbers["versions"]["torch"] == torch.__version__
+    assert numbers["device"]["platform"] == "cpu"
+    assert numbers["their_device"] == {"platform": "cpu", "name": f"cpu, {os.cpu_count()} threads"}
     assert numbers["limits"]["read"] > 0
     assert list(numbers["limits"]["products"]) == ["2048 x 2048 x 2048", "256 x 32 x 128"]
-    processes = ["bark_jax.load", "BarkModel.from_pretrained", "the same, weights read"]
+    other = numbers | {"device": {"platform": "tpu", "name": "some TPU", "cores": 2}}
+    warning = "ANOTHER DEVICE"
+    assert warning in "\n".join(report.report_lines(other))
+    assert warning not in "\n".join(lines)
+
+
+def test_loading_is_measured_in_fresh_processes(run):
+    numbers, _, _ = run
+    processes = ["bark_jax.load", "the same, low_memory", "BarkModel.from_pretrained", "the same, weights read"]
     assert [one["process"] for one in numbers["loading"]] == processes
     for one in numbers["loading"]:
         assert one["seconds"] > 0
         assert one["peak_bytes"] >= one["imports_peak_bytes"] > 2**20
+        assert one["device_peak_bytes"] is None
 
 
-def test_the_table_has_every_row(report):
-    _, lines = report
-    for heading, names in (("in a fresh process", ["bark_jax.load", "BarkModel"]), ("batch of 2", STAGES + PARTS)):
-        top = next(i for i, line in enumerate(lines) if line.startswith(heading))
-        assert [line[: len(name)] for line, name in zip(lines[top + 1 :], names)] == names
-    stages = lines[top : top + 1 + len(STAGES)]
-    assert len({len(line) for line in stages}) == 1
-    assert stages[0].endswith("transformers s  times faster")
+def test_the_first_sound_reads_the_cache_and_the_second_compiles_nothing(run):
+    numbers, lines, _ = run
+    names = ["start and imports", "load", "semantic", "coarse", "fine", "codec", "write", "the rest"]
+    cold, warm = (numbers["first_sound"][name] for name in ("cold", "warm"))
+    for found in (cold, warm):
+        assert [one["part"] for one in found["parts"]] == names
+        assert sum(one["seconds"] for one in found["parts"]) == pytest.approx(found["until_sound"])
+        assert all(one["seconds"] >= one["trace_seconds"] + one["compile_seconds"] for one in found["parts"])
+        assert found["second"]["programs"] == 0
+        assert found["until_sound"] + found["second"]["seconds"] > found["second"]["since_load"]
+    assert cold["first"]["programs"] == warm["first"]["programs"] == sum(one["programs"] for one in warm["parts"])
+    assert warm["first"]["from_cache"] > cold["first"]["from_cache"] == 0
+    assert rows_below(lines, "first sound").keys() >= {*names, "until the WAV is written", "from load() to its end"}
+
+
+def rows_below(lines: list[str], heading: str) -> dict[str, list[str]]:
+    """Read a table: the words behind the name of each row, to the next empty line."""
+    top = next(i for i, line in enumerate(lines) if line.startswith(heading))
+    rows = {}
+    for line in lines[top + 1 :]:
+        if not line:
+            break
+        name, _, rest = line.partition("  ")
+        rows[name] = rest.split()
+    return rows
+
+
+def test_the_tables_have_every_row(run):
+    numbers, lines, _ = run
+    assert list(rows_below(lines, "in a fresh process")) == [one["process"] for one in numbers["loading"]]
+    assert list(rows_below(lines, "batch of 2")) == STAGES + PARTS
+    assert list(rows_below(lines, "transformers, batch of 2")) == ["eager, float32", "eager, bfloat16"]
+
+
+def test_scaling_is_shown_for_several_batches():
+    def measured(rate):
+        return {"rows": [{"stage": stage, "rate": rate, "unit": "x"} for stage in STAGES]}
+
+    lines = report.scaling_table({1: measured(10.0), 8: measured(45.0)})
+    assert [line.split()[:3] for line in lines[1:]] == [["1", "10", "(1x)"], ["8", "45", "(4.5x)"]]
 
 
 def test_table():
     rows = [["a", 1234.5, None], ["longer", 0.01234, "two words"]]
-    assert bench.table("", "seconds", "note", rows=rows) == [
+    assert report.table("", "seconds", "note", rows=rows) == [
         "        seconds       note",
         "a         1,234",
         "longer   0.0123  two words",
     ]
+
+
+def test_compilation_is_told_from_running():
+    double = jax.jit(lambda x: 2 * jnp.sin(x))
+    with timing.compilation() as first:
+        seconds, _ = timing.clock(double, np.ones(3))
+    with timing.compilation() as second:
+        double(np.ones(3))
+    assert first.programs == 1
+    assert 0 < first.trace_seconds + first.compile_seconds <= seconds
+    assert second == timing.Compilation()
+    assert timing.covered([[0, 4], [1, 2], [3, 5], [7, 8]]) == 6
 
 
 # ---------------------------------------------------------------------------------------------
@@ -105,7 +185,7 @@ NORMS = (2 * L + 1) * D
 
 def abstract(name: str, dtype=jnp.float32):
     network = weights.NETWORKS[name]
-    cfg = network.read_config(bench.checkpoint_config(bench.SHAPES["small"])[network.config])
+    cfg = network.read_config(random_checkpoint.config(SHAPES["small"])[network.config])
     return nnx.eval_shape(lambda: network.module(cfg, dtype=dtype, rngs=nnx.Rngs(0)))
 
 
@@ -113,42 +193,42 @@ def abstract(name: str, dtype=jnp.float32):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_work_of_a_step(batch, dtype, width):
     assert KERNELS == 84_934_656
-    work = bench.step_work(abstract("semantic", dtype), batch, scored=10_001, keys=300)
+    work = limits.step_work(abstract("semantic", dtype), batch, scored=10_001, keys=300)
     keys_and_values = 2 * 300 * L * D * batch
     assert work.bytes == width * (KERNELS + NORMS + 10_001 * D + keys_and_values)
     assert work.operations == 2 * batch * (KERNELS + 10_001 * D) + 2 * 2 * 300 * L * D * batch
 
 
 def test_work_of_a_prompt():
-    work = bench.prompt_work(abstract("coarse_acoustics"), 3, 256)
+    work = limits.prompt_work(abstract("coarse_acoustics"), 3, 256)
     pairs = sum(range(1, 257))
     assert work.operations == 3 * (2 * 256 * KERNELS + 4 * pairs * L * D)
     assert work.bytes == 4 * (KERNELS + NORMS)
 
 
 def test_work_of_a_window():
-    work = bench.window_work(abstract("fine_acoustics"), 2)
+    work = limits.window_work(abstract("fine_acoustics"), 2)
     each = 2 * 1024 * (KERNELS + 1024 * D) + 4 * 1024 * 1024 * L * D
     assert work.operations == 6 * 2 * each
     assert work.bytes == 6 * 4 * (KERNELS + 2 * NORMS + 1024 * D)  # these norms have biases
 
 
 def test_the_least_time_is_that_of_what_takes_longer():
-    limits = bench.Limits(read=10.0, products={"large": 200.0, "small": 100.0})
-    assert limits.least_seconds(bench.Work(operations=400, bytes=10)) == 2
-    assert limits.least_seconds(bench.Work(operations=400, bytes=30)) == 3
+    device = limits.Limits(read=10.0, products={"large": 200.0, "small": 100.0})
+    assert device.least_seconds(limits.Work(operations=400, bytes=10)) == 2
+    assert device.least_seconds(limits.Work(operations=400, bytes=30)) == 3
 
 
 @pytest.mark.parametrize("shape", ["small", "large"])
 def test_published_shapes_have_the_published_number_of_weights(shape):
     """Of suno/bark-small and suno/bark, semantic model: tables, blocks, norms, head."""
-    sizes = bench.SHAPES[shape]
+    sizes = SHAPES[shape]
     layers, d = sizes["num_layers"], sizes["hidden_size"]
     network = weights.NETWORKS["semantic"]
-    cfg = network.read_config(bench.checkpoint_config(sizes)[network.config])
+    cfg = network.read_config(random_checkpoint.config(sizes)[network.config])
     model = nnx.eval_shape(lambda: network.module(cfg, rngs=nnx.Rngs(0)))
     count = (129_600 + 1_024 + 10_048) * d + 12 * layers * d * d + (2 * layers + 1) * d
-    assert bench.parameter_count(model) == count
+    assert parameter_count(model) == count
 
 
 # ---------------------------------------------------------------------------------------------
@@ -158,25 +238,53 @@ def test_published_shapes_have_the_published_number_of_weights(shape):
 
 def test_both_sides_load_the_same_weights(tmp_path):
     """Greedy tokens of both are equal. (Later ones need not be: theirs may lie past the end of codebook 1.)"""
-    bench.write_checkpoint(bench.SHAPES["tiny"], tmp_path)
-    bark, theirs = bark_jax.load(tmp_path), bench.their_stages(bench.their_model(tmp_path), 12)
-    prompts = [bench.semantic.prompt(np.array([10_050, 10_060]), None, bench.TOKENS)]
-    spoken = theirs["semantic"](prompts)
+    random_checkpoint.write(SHAPES["tiny"], tmp_path)
+    make, _ = theirs.prepare(tmp_path, theirs.EAGER)
+    bark, others = bark_jax.load(tmp_path), make(12)
+    prompts = [semantic.prompt(np.array([10_050, 10_060]), None, TOKENS)]
+    spoken = others["semantic"](prompts)
     np.testing.assert_array_equal(
-        bench.semantic.generate(
-            bark.semantic_model, bench.TOKENS, prompts, [0], bench.Controls.check(0), [12], early_stop=False
+        semantic.generate(
+            bark.semantic_model, TOKENS, prompts, [0], sampling.Controls.check(0), [12], early_stop=False
         ),
         spoken,
     )
-    coarse = theirs["coarse"](spoken[:, :4])
+    coarse = others["coarse"](spoken[:, :4])
     np.testing.assert_array_equal(bark.semantic_to_coarse(list(spoken[:, :4]), temperature=0), coarse)
-    codes = theirs["fine"](coarse)
+    codes = others["fine"](coarse)
     np.testing.assert_array_equal(codes[:, :2], coarse)
-    np.testing.assert_allclose(bark.decode(list(codes)), theirs["codec"](codes), atol=1e-5)
+    np.testing.assert_allclose(bark.decode(list(codes)), others["codec"](codes), atol=1e-5)
+
+
+def test_compiled_are_the_steps_and_the_blocks_and_the_tokens_stay(tmp_path, monkeypatch):
+    random_checkpoint.write(SHAPES["tiny"], tmp_path)
+    calls = []
+
+    def compile_nothing(function, **options):
+        return lambda *inputs, **named: calls.append(function.__qualname__) or function(*inputs, **named)
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    made = []
+    for compiled in (False, True):
+        make, why = theirs.prepare(tmp_path, theirs.Mode("float32", compiled=compiled))
+        assert not why
+        made.append(make(5)["semantic"]([np.full((2, 256), 10_050, np.int32)]))
+        coarse = make(5)["coarse"](made[-1])
+    np.testing.assert_array_equal(*made)
+    assert calls == ["BarkCausalModel.forward"] * (5 - 1 + 2 * coarse[0].shape[1] - 1)  # the first ends a prompt
+    make(5)["fine"](coarse)
+    assert len(calls) == 4 + 13 + 6 * SHAPES["tiny"]["num_layers"]
+
+
+def test_a_mode_that_fails_says_why():
+    def make(n):
+        raise RuntimeError("no compiler. Install one\nTraceback")
+
+    assert theirs.warm_up(make, 1) == "RuntimeError: no compiler"
 
 
 def test_importing_it_imports_no_torch():
-    code = "import sys, bark_jax.bench; assert not {'torch', 'transformers'} & sys.modules.keys()"
+    code = "import sys, bark_jax.bench.first_sound; assert not {'torch', 'transformers'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -233,4 +341,4 @@ def test_a_file_is_kept(tmp_path, capsys):
 
 def test_a_process_that_fails():
     with pytest.raises(ValueError, match=r"a process that loads .* failed \(ZeroDivisionError: division by zero\)"):
-        bench.probe("1 / 0")
+        fresh.run_fresh("-c", "1 / 0")

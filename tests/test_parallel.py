@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 import bark_jax
-from bark_jax import bench, parallel, scaling
+from bark_jax import parallel, random_checkpoint, scaling
 from bark_jax.__main__ import main
 
 D, LAYERS = 32, 1  # of the checkpoint, whose coarse model has an id space of 576 ids on both sides
@@ -97,7 +97,7 @@ def test_heads_that_cannot_be_shared_are_refused(eight):
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_parameter_has_one_row_in_the_table(bias):
     mesh = parallel.make_mesh(1, 1)
-    for network in scaling.abstract_networks(bench.SHAPES["tiny"] | {"bias": bias}, "float32").values():
+    for network in scaling.abstract_networks(random_checkpoint.SHAPES["tiny"] | {"bias": bias}, "float32").values():
         for parts, leaf in nnx.to_flat_state(nnx.state(network)):
             parallel.sharding(".".join(map(str, parts)), leaf.shape, mesh)
 

@@ -1,0 +1,104 @@
+"""What the device allows: the work that has to be done, and how fast it can be done at best.
+
+Both rates are measured, by a sum over a large array and by matrix products. Whatever reads so many bytes
+and does so many operations takes at least
+
+    max(bytes / bytes read a second, operations / operations a second)
+
+One step of decoding reads all weights for one token a row: its bytes count. Reading a prompt and filling
+a window of the fine stage put many positions through the same weights: there the operations count.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from bark_jax.bench.timing import clock
+from bark_jax.describe import parameter_count
+from bark_jax.fine import FineModel
+from bark_jax.gpt import GPT
+from bark_jax.random_checkpoint import TOKENS
+
+READ_BYTES, READ_ROW_BYTES = 2**28, 2**15  # far more than a cache holds, and the rows that are summed
+SQUARE = 2048  # rows and columns of a large matrix product
+TRIES = 7  # of which the best counts, for what the device does at best
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Count what has to be done, however it is done: floating-point operations, and bytes to read."""
+
+    operations: float
+    bytes: float
+
+    @classmethod
+    def of(cls, model: GPT | FineModel, positions: int, pairs: float, scored: int = 0, keys: float = 0) -> "Work":
+        """Count for one pass of all rows together.
+
+        A multiplication and an addition for each weight of a kernel at each of the new `positions`, and
+        for each number of a key and of a value where a query meets them, in `pairs`. The weights of the
+        blocks are read once, the head as far as it scores `scored` ids, and `keys` of the cache with
+        their values. Embeddings do not count: of their tables a few rows are read.
+        """
+        layers, width = model.cfg.num_layers, model.cfg.hidden_size
+        leaves = jax.tree.leaves(nnx.state(model.blocks))
+        kernels = sum(leaf.size for leaf in leaves if leaf.ndim == 2)
+        read = parameter_count(model.blocks) + parameter_count(model.norm) + (scored + 2 * layers * keys) * width
+        operations = 2 * positions * (kernels + scored * width) + 4 * layers * width * pairs
+        return cls(operations, leaves[0].dtype.itemsize * read)
+
+
+def prompt_work(model: GPT, batch: int, length: int) -> Work:
+    """Count for reading a prompt: no position sees those behind it, none is scored."""
+    return Work.of(model, batch * length, batch * length * (length + 1) / 2)
+
+
+def step_work(model: GPT, batch: int, scored: int, keys: float) -> Work:
+    """Count for one step of decoding, with so many filled places in the cache of each row."""
+    return Work.of(model, batch, batch * keys, scored, batch * keys)
+
+
+def window_work(model: FineModel, batch: int) -> Work:
+    """Count for filling a window: a pass for each codebook that is not given; every frame sees every other."""
+    t, passes = TOKENS.max_fine_input_length, TOKENS.n_fine_codebooks - TOKENS.n_coarse_codebooks
+    one = Work.of(model, batch * t, batch * t * t, TOKENS.codebook_size)
+    return Work(passes * one.operations, passes * one.bytes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Hold what the device does in a second at best: bytes read, and operations of matrix products by their size."""
+
+    read: float
+    products: dict[str, float]
+
+    def least_seconds(self, work: Work) -> float:
+        return max(work.operations / max(self.products.values()), work.bytes / self.read)
+
+
+def measure_limits(width: int, dtype: jnp.dtype) -> Limits:
+    """Time sums over rows, and matrix products: a large one, and that of a prompt and a block's widest kernel.
+
+    An accelerator gets more to do, several times in a row: else starting it is what is timed.
+    """
+    larger, launches = (1, 1) if jax.default_backend() == "cpu" else (4, 8)
+
+    def rate(amount: float, run: Callable[..., Any], *shapes: tuple[int, int]) -> float:
+        inputs = [jnp.ones(shape, dtype) for shape in shapes]
+
+        def launch() -> list[Any]:
+            return [run(*inputs) for _ in range(launches)]
+
+        clock(launch)  # compiles
+        return launches * amount / min(clock(launch)[0] for _ in range(TRIES))
+
+    rows = (larger * READ_BYTES // READ_ROW_BYTES, READ_ROW_BYTES // dtype.itemsize)
+    read = rate(larger * READ_BYTES, jax.jit(functools.partial(jnp.sum, axis=1)), rows)
+    sizes = ((larger * SQUARE,) * 3, (TOKENS.max_input_semantic_length, width, 4 * width))
+    products = {f"{m} x {k} x {n}": rate(2 * m * k * n, jax.jit(jnp.matmul), (m, k), (k, n)) for m, k, n in sizes}
+    return Limits(read, products)

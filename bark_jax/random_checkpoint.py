@@ -1,0 +1,80 @@
+"""Write a checkpoint of random weights in a published shape, to measure with: it makes noise.
+
+In:  sizes of the transformers; vocabularies, codec and ids are Bark's.
+Out: a folder in Hugging Face's layout, which this package and `transformers` load.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bark_jax import checkpoints, text, weights
+from bark_jax.codec import CodecConfig
+from bark_jax.convert import write_safetensors
+from bark_jax.fine import FineConfig
+from bark_jax.gpt import GPTConfig
+from bark_jax.tokens import TokenConfig
+
+SHAPES = {
+    "small": {"num_layers": 12, "num_heads": 12, "hidden_size": 768},
+    "large": {"num_layers": 24, "num_heads": 16, "hidden_size": 1024},
+    "tiny": {"num_layers": 2, "num_heads": 2, "hidden_size": 32},  # to test with; not published
+}
+COARSE_VOCABULARY, FINE_VOCABULARY = 12_096, 1_056  # as published: a few more ids than are used
+TOKENS = TokenConfig()
+
+
+def config(sizes: dict[str, Any]) -> dict[str, Any]:
+    """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of such sizes."""
+    semantic_sizes = (TOKENS.semantic_infer_token + 1, TOKENS.text_encoding_offset)
+    fine_extras = {"output_vocab_size": FINE_VOCABULARY, "tie_word_embeddings": True}
+    sections = {
+        "semantic": dataclasses.asdict(GPTConfig(*semantic_sizes, **sizes)),
+        "coarse_acoustics": dataclasses.asdict(GPTConfig(COARSE_VOCABULARY, COARSE_VOCABULARY, **sizes)),
+        "fine_acoustics": dataclasses.asdict(FineConfig(FINE_VOCABULARY, **sizes)) | fine_extras,
+        "codec_model": CodecConfig().to_dict(),
+    }
+    named = {weights.NETWORKS[name].config: {"model_type": name} | section for name, section in sections.items()}
+    return {"model_type": "bark", "architectures": ["BarkModel"]} | named
+
+
+def write(sizes: dict[str, Any], folder: Path) -> None:
+    """Write the folder: the configs, a tokenizer, and weights that are the same on every machine."""
+    described = config(sizes)
+    for name, content in ((checkpoints.CONFIG, described), (checkpoints.GENERATION_CONFIG, TOKENS.to_dict())):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    text.embedded_tokenizer().save(str(folder / checkpoints.TOKENIZER_FILES[0]))
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, network in weights.NETWORKS.items():
+        cfg = network.read_config(described[network.config])
+        plan = weights.Plan.make(functools.partial(network.module, cfg), network.table(cfg), {})
+        for row in plan.table.rows:
+            for key, shape in zip(row.sources, source_shapes(row, plan.parameters[row.target][1].shape), strict=True):
+                tensors[f"{name}.{key}"] = random_weights(rng, key, shape)
+    write_safetensors(tensors, folder / checkpoints.WEIGHTS[0], None)
+
+
+def source_shapes(row: weights.Row, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of the tensors of which a row of a table makes a parameter."""
+    if row.transform is weights.transpose:
+        return [shape[::-1]]
+    if row.transform is weights.stack:
+        return [shape[1:]] * len(row.sources)
+    if row.transform in (weights.fold_conv, weights.fold_up_conv):
+        size, c_in, c_out = shape
+        first, second = (c_out, c_in) if row.transform is weights.fold_conv else (c_in, c_out)
+        return [(first, 1, 1), (first, second, size)]
+    return [shape] * len(row.sources)
+
+
+def random_weights(rng: np.random.Generator, key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw weights as they are before training; scales are 1, biases 0."""
+    if math.prod(shape) == max(shape):
+        return np.full(shape, "bias" not in key, np.float32)
+    return np.float32(0.02) * rng.standard_normal(shape, np.float32)
