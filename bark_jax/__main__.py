@@ -182,6 +182,14 @@ def _add_batch_options(command: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, default=bulk.BATCH_SIZE, metavar="N", help=f"lines at once ({bulk.BATCH_SIZE})"
     )
     command.add_argument("--force", action="store_true", help="make lines anew that were made with other settings")
+    command.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="share the job with other processes, each with its own devices: an address of process 0, the same for "
+        f"all; or '{parallel.AUTO}' where a TPU pod or another cluster knows it and the next two",
+    )
+    command.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
+    command.add_argument("--process", type=int, metavar="I", help="the number of this one, from 0 on")
     _add_drawing_options(command)
 
 
@@ -258,12 +266,11 @@ def _speak_sentences(bark: Bark, text: str, wav: GrowingWav, how: dict[str, Any]
 
 
 def batch(options: argparse.Namespace) -> int:
-    lines = bulk.read_lines(options.lines)
-    bark = _load(options)
-    done = bulk.run(
-        bark, lines, options.output, batch_size=options.batch_size, force=options.force, **_drawing(options)
-    )
-    print(f"{options.output}: {done}")
+    lines, how = bulk.read_lines(options.lines), _drawing(options)
+    how |= {"batch_size": options.batch_size, "force": options.force}
+    with parallel.share_of_job(options.coordinator, options.processes, options.process) as share:
+        done = bulk.run(_load(options), lines, options.output, share=share, **how)
+        print(f"{options.output}: {done}", flush=True)
     return 1 if done.failed else 0
 
 

@@ -25,7 +25,15 @@ def test_commands_parse(command):
 
 
 def test_every_command_is_shown():
-    assert {command.split()[0] for command in COMMANDS} == {"speak", "batch", "voices", "convert", "info", "bench"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        "speak",
+        "batch",
+        "voices",
+        "convert",
+        "info",
+        "bench",
+        "scaling",
+    }
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README, re.MULTILINE))
