@@ -275,7 +275,7 @@ def _keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(Path(home) / "bark-jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # small ones are many
 
 
 if __name__ == "__main__":
