@@ -1,13 +1,16 @@
 """The command line: `python -m bark_jax COMMAND`, or `bark-jax COMMAND`.
 
 Results go to standard output, progress and messages to standard error. Bad input ends with exit
-code 2 and one line that says what is wrong; Ctrl-C with 130, and nothing half-written.
+code 2 and one line that says what is wrong, a bulk job with bad lines among good ones with 1; Ctrl-C with
+130, and nothing half-written: of a long text the sentences that are spoken stay in a file of their own.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,18 +19,23 @@ import jax
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, checkpoints, describe
+from bark_jax import bench, bulk, checkpoints, describe
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
-from bark_jax.pipeline import DTYPES, Speech, check_dtype, embedded_networks
+from bark_jax.long_form import BATCH_SIZE, silence, voice_of
+from bark_jax.pipeline import DTYPES, Bark, check_dtype, embedded_networks
+from bark_jax.sound import GrowingWav
+from bark_jax.speech import Speech
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import VoiceLibrary
+from bark_jax.voices import LANGUAGES, VoiceLibrary
 
 EXAMPLES = """examples:
   bark-jax speak "Hello, my dog is cute." -o hello.wav
   bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
-  bark-jax speak --file script.txt -o out/ --save-voice me.npz
+  bark-jax speak --file book.txt -o book.wav --save-voice me.npz
   bark-jax speak "And again." --voice me.npz -o again.wav
+  bark-jax batch lines.txt -o out/ --batch-size 32
+  bark-jax batch lines.jsonl -o out/ --checkpoint suno/bark-small --voice v2/en_speaker_6
   bark-jax voices --checkpoint suno/bark-small
   bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
   bark-jax info --checkpoint bark-small/
@@ -40,14 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     _keep_compiled_programs()
     try:
-        options.run(options)
-    except KeyboardInterrupt:
-        print("\nbark-jax: interrupted, nothing is half-written", file=sys.stderr)
+        return options.run(options) or 0
+    except KeyboardInterrupt as stopped:
+        print(f"\nbark-jax: interrupted, {_notes(stopped) or 'nothing is half-written'}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"bark-jax: error: {_one_line(error)}", file=sys.stderr)
+        print(f"bark-jax: error: {': '.join(filter(None, (_one_line(error), _notes(error))))}", file=sys.stderr)
         return 2
-    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("speak", speak, "speak a text, or each line of a file, into WAV files")
     _add_speak_options(command)
+    command = add("batch", batch, "speak each line of a file into a WAV of its own; what is there is not made again")
+    _add_batch_options(command)
     command = add("voices", list_voices, "list the voices of a checkpoint")
     _add_checkpoint_options(command)
     command = add("convert", convert, "write a checkpoint anew, in Hugging Face's layout with safetensors")
@@ -114,12 +123,60 @@ def _add_dtype(command: argparse.ArgumentParser) -> None:
 def _add_speak_options(command: argparse.ArgumentParser) -> None:
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("text", nargs="?", help="what to say")
-    what.add_argument("--file", type=Path, help="a file of texts, one on each line; -o is a folder then")
-    command.add_argument(
-        "-o", "--output", type=Path, help="the WAV file (speech.wav); with --file the folder (speech/)"
-    )
+    what.add_argument("--file", type=Path, help="a file of UTF-8 text to speak in long form; - is standard input")
+    command.add_argument("-o", "--output", type=Path, default=Path("speech.wav"), help="the WAV file (speech.wav)")
     command.add_argument("--force", action="store_true", help="replace files that exist")
-    command.add_argument("--save-voice", type=Path, metavar="NPZ", help="save the voice of the first text")
+    command.add_argument(
+        "--save-voice",
+        type=Path,
+        metavar="NPZ",
+        help="save the voice of the speech, in long form of its first sentence",
+    )
+    command.add_argument(
+        "--long-form",
+        action="store_const",
+        const=True,
+        default=False,
+        help="speak a text of any length sentence by sentence in one voice, as --file does",
+    )
+    command.add_argument(
+        "--continue",
+        dest="long_form",
+        action="store_const",
+        const="continue",
+        help="long form in which each sentence continues the one before, one at a time",
+    )
+    command.add_argument(
+        "--language", choices=LANGUAGES, help="of a long text (that of the voice's name, else guessed from the script)"
+    )
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        default=BATCH_SIZE,
+        metavar="N",
+        help=f"sentences of a long text at once ({BATCH_SIZE})",
+    )
+    _add_drawing_options(command)
+
+
+def _add_batch_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "lines",
+        type=Path,
+        help="a UTF-8 file, a text on each line; if its name ends in .jsonl an object on each: text, and voice, seed, "
+        "id (the name of its WAV, else the number of the line) where wanted",
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
+    )
+    command.add_argument(
+        "--batch-size", type=int, default=bulk.BATCH_SIZE, metavar="N", help=f"lines at once ({bulk.BATCH_SIZE})"
+    )
+    command.add_argument("--force", action="store_true", help="make lines anew that were made with other settings")
+    _add_drawing_options(command)
+
+
+def _add_drawing_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--voice", help="a name from `bark-jax voices`, or an .npz file")
     command.add_argument("--seed", type=int, default=0, help="of all random numbers (0)")
     for stage, usual in (("semantic", 0.7), ("coarse", 0.7), ("fine", 0.5)):
@@ -136,7 +193,9 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
         metavar="P",
         help="end the speech where its end is so probable (0.2), or 'off'",
     )
-    command.add_argument("--max-seconds", type=float, metavar="S", help="end the speech once it is longer")
+    command.add_argument(
+        "--max-seconds", type=float, metavar="S", help="end the speech, in long form each sentence, once it is longer"
+    )
     _add_dtype(command)
     command.add_argument(
         "--low-memory", action="store_true", help="load the networks one at a time: the largest needs the most"
@@ -146,31 +205,56 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
 
 
 def speak(options: argparse.Namespace) -> None:
-    texts, paths = _texts_and_paths(options)
-    for path in paths:
-        _check_output(path, ".wav", force=options.force)
+    text = options.text if options.file is None else _read_text(options.file)
+    long_form = options.long_form or options.file is not None
+    _check_output(options.output, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    bark = bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
-    names = ("semantic_temperature", "coarse_temperature", "fine_temperature")
-    temperatures = {name: _first_given(getattr(options, name), options.temperature) for name in names}
-    for number, (text, path) in enumerate(zip(texts, paths, strict=True)):
-        speech = bark.generate(
-            text,
-            voice=options.voice,
-            seed=options.seed,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            min_eos_p=options.min_eos_p,
-            max_seconds=options.max_seconds,
-            progress=options.progress,
-            **temperatures,
-        )
-        _save(speech, path, force=options.force)
-        if options.save_voice and number == 0:
-            speech.voice().save(options.save_voice, force=options.force)
-        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
-        print(f"{path}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+    wav = GrowingWav(options.output, force=options.force) if long_form else None
+    bark, how = _load(options), _drawing(options)
+    if wav is not None:
+        how |= {"long_form": options.long_form or True, "language": options.language, "batch_size": options.batch_size}
+        _speak_sentences(bark, text, wav, how, options)
+        return
+    speech = bark.generate(text, **how)
+    _save(speech, options.output, force=options.force)
+    if options.save_voice:
+        speech.voice().save(options.save_voice, force=options.force)
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in speech.timings.items())
+    print(f"{options.output}: {speech.seconds:.2f} s of sound, seed {speech.seed}, made in seconds: {stages}")
+
+
+def _speak_sentences(bark: Bark, text: str, wav: GrowingWav, how: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write a text in long form, each sentence once it is spoken, and the first voice that one of them makes."""
+    began, spoken, voice = time.perf_counter(), 0, None
+    total = len(bark.sentences(text, voice=how["voice"], language=how["language"]))
+    try:
+        with wav, contextlib.closing(bark.stream(text, **how)) as speeches:
+            for speech in speeches:
+                if spoken:
+                    wav.write(silence(speech.sample_rate), speech.sample_rate)
+                wav.write(speech.samples, speech.sample_rate)
+                spoken += 1
+                if options.save_voice and voice is None and (voice := voice_of(speech)):
+                    voice.save(options.save_voice, force=options.force)
+    except BaseException as error:
+        if spoken:
+            error.add_note(f"{wav.partial} holds {spoken} of {total} sentences")
+        raise
+    if options.save_voice and voice is None:
+        raise ValueError(f"{options.save_voice} is not written: no sentence is long enough for a voice")
+    took = time.perf_counter() - began
+    print(f"{wav.path}: {wav.seconds:.2f} s of sound, {total} sentences, seed {how['seed']}, made in {took:.1f} s")
+
+
+def batch(options: argparse.Namespace) -> int:
+    lines = bulk.read_lines(options.lines)
+    bark = _load(options)
+    done = bulk.run(
+        bark, lines, options.output, batch_size=options.batch_size, force=options.force, **_drawing(options)
+    )
+    print(f"{options.output}: {done}")
+    return 1 if done.failed else 0
 
 
 def list_voices(options: argparse.Namespace) -> None:
@@ -218,22 +302,30 @@ def info(options: argparse.Namespace) -> None:
     print("", *describe.memory_table(networks), sep="\n")
 
 
+def _load(options: argparse.Namespace) -> bark_jax.Bark:
+    return bark_jax.load(**_origin(options), dtype=options.dtype, low_memory=options.low_memory)
+
+
 def _origin(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("checkpoint", "offline", "codec", "tokenizer")}
 
 
-def _texts_and_paths(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
-    if options.file is None:
-        return [options.text], [options.output or Path("speech.wav")]
+def _drawing(options: argparse.Namespace) -> dict[str, Any]:
+    temperatures = ("semantic_temperature", "coarse_temperature", "fine_temperature")
+    names = ("voice", "seed", "top_k", "top_p", "min_eos_p", "max_seconds", "progress")
+    chosen = {name: _first_given(getattr(options, name), options.temperature) for name in temperatures}
+    return chosen | {name: getattr(options, name) for name in names}
+
+
+def _read_text(path: Path) -> str:
     try:
-        texts = [line for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{options.file} is not UTF-8 text: {error}") from error
-    if not texts:
-        raise ValueError(f"{options.file} has no text: write one on each line")
-    folder = options.output or Path("speech")
-    digits = max(3, len(str(len(texts))))
-    return texts, [folder / f"{number:0{digits}}.wav" for number in range(1, len(texts) + 1)]
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"{path} has no text")
+    return text
 
 
 def _check_output(path: Path, suffix: str, *, force: bool) -> None:
@@ -260,6 +352,10 @@ def _first_given(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
+def _notes(error: BaseException) -> str:
+    return ": ".join(getattr(error, "__notes__", ()))
+
+
 def _number_or_off(word: str) -> float | None:
     return None if word == "off" else float(word)
 
@@ -275,7 +371,7 @@ def _keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(Path(home) / "bark-jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # small ones are many
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # 30 small programs are one large one
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from bark_jax import pickles
+from bark_jax import parallel, pickles
 from bark_jax.codec import Codec
 from bark_jax.pickles import LazyTensor
 from bark_jax.tokens import TokenConfig
@@ -457,17 +458,22 @@ def network_config(checkpoint: Checkpoint, network: Network) -> Any:
         raise ValueError(f"{network.config} of {checkpoint.name}: {error}") from error
 
 
-def load(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32, *, low_memory: bool = False) -> Mapping[str, Any]:
+def load(
+    checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32, *, mesh: Mesh | None = None, low_memory: bool = False
+) -> Mapping[str, Any]:
     """Load the networks: `semantic`, `coarse_acoustics`, `fine_acoustics` in `dtype`, `codec_model` in float32.
 
     Args:
+        mesh: of devices over which the weights are split.
         low_memory: load each when it is asked for, and drop the one before.
 
     Raises:
-        ValueError: as `plan`.
+        ValueError: as `plan`; or the mesh cannot share the heads.
     """
+    parallel.check_heads({name: network_config(checkpoint, network) for name, network in NETWORKS.items()}, mesh)
     plans = plan(checkpoint, dtype)
-    return OneAtATime(plans) if low_memory else {name: fill(one) for name, one in plans.items()}
+    loaders = {name: functools.partial(fill, one, mesh=mesh) for name, one in plans.items()}
+    return OneAtATime(loaders) if low_memory else {name: load_one() for name, load_one in loaders.items()}
 
 
 class OneAtATime(Mapping[str, nnx.Module]):
@@ -476,20 +482,20 @@ class OneAtATime(Mapping[str, nnx.Module]):
     Dropped is what nobody else holds: who keeps a network keeps its memory.
     """
 
-    def __init__(self, plans: Mapping[str, Plan]):
-        self.plans = plans
+    def __init__(self, loaders: Mapping[str, Callable[[], nnx.Module]]):
+        self.loaders = loaders
         self.held: dict[str, nnx.Module] = {}
 
     def __getitem__(self, name: str) -> nnx.Module:
         if name not in self.held:
-            wanted = self.plans[name]
+            load_one = self.loaders[name]
             self.held.clear()
             gc.collect()  # nnx.split and nnx.merge leave cycles that keep the arrays
-            self.held[name] = fill(wanted)
+            self.held[name] = load_one()
         return self.held[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.plans)
+        return iter(self.loaders)
 
     def __len__(self) -> int:
-        return len(self.plans)
+        return len(self.loaders)

@@ -13,14 +13,18 @@ the new ids behind it, and the KV cache is kept: without a voice the first 11 wi
 The reference is `generate_coarse` of suno-ai/bark, `bark/generation.py`.
 """
 
+import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig, flatten_codebooks, unflatten_codebooks
@@ -54,20 +58,34 @@ def steps_for(n_semantic: int, tokens: TokenConfig) -> int:
     return math.floor(n_semantic * tokens.coarse_per_semantic / q) * q
 
 
-def window_prompt(semantic: Ids, n_history: int, flat: Ids, step: int, tokens: TokenConfig) -> Ids:
-    """Lay out what the model sees before it draws coarse id number `step`.
+def window_head(semantic: Ids, n_history: int, step: int, tokens: TokenConfig) -> Ids:
+    """Lay out what stands before the coarse ids when the model is to draw id number `step`.
 
     Args:
         semantic: tokens of the voice and of the text, end to end; `n_history` are the voice's.
-        flat: coarse ids of the voice and those drawn so far, end to end.
     """
     place = n_history + round(step / tokens.coarse_per_semantic)
     around = semantic[max(0, place - tokens.max_semantic_history) :][: tokens.max_coarse_input_length]
     padding = np.full(tokens.max_coarse_input_length - len(around), tokens.coarse_semantic_pad_token)
-    recent = flat[max(0, len(flat) - tokens.max_coarse_history) :]
-    return np.concatenate([around, padding, [tokens.coarse_infer_token], recent]).astype(np.int32)
+    return np.concatenate([around, padding, [tokens.coarse_infer_token]]).astype(np.int32)
 
 
+@jax.jit
+def window_prompts(
+    heads: Int[Array, "b p"], flat: Int[Array, "b h"], count: Int[Array, " b"]
+) -> tuple[Int[Array, "b 1 s"], Int[Array, " b"]]:
+    """Put the last `count` coarse ids of each row behind its head; part the very last id, to be fed first.
+
+    Returns the prompts and the last ids. Behind the end of a row, and up to a multiple of
+    `PREFILL_CHUNK`, there are ids that nothing looks at.
+    """
+    ids = jnp.concatenate([heads, jax.vmap(jnp.roll)(flat, count)], axis=1)
+    last = jnp.take_along_axis(ids, heads.shape[1] + count[:, None] - 1, axis=1)[:, 0]
+    prompts = ids[:, :-1]
+    return jnp.pad(prompts, ((0, 0), (0, -prompts.shape[1] % PREFILL_CHUNK)))[:, None], last
+
+
+@parallel.any_batch("semantic", "voices", "seeds")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -91,39 +109,42 @@ def generate(
         drawable=tokens.codebook_size,
     )
     limits = [steps_for(len(row), tokens) for row in semantic]
-    longest_prompt = tokens.max_coarse_input_length + tokens.max_coarse_history
-    slots = math.ceil(longest_prompt / plan.chunk) * plan.chunk
-    state = sampling.start(model, plan, limits, slots)
-    graphdef, params = nnx.split(model)
-    keys = sampling.row_keys(seeds, STAGE)
-
-    rows = range(len(semantic))
     histories = [history(voice, tokens) for voice in voices]
-    spoken = [np.concatenate([old, new]) for (old, _), new in zip(histories, semantic, strict=True)]
-    flat = [old for _, old in histories]
-    cached = [np.zeros(1, np.int32)] * len(semantic)  # the ids in the cache, and the next one to feed
+    graphdef, params = nnx.split(model)
+    place = functools.partial(parallel.place, like=params)
+    limit, keys = place((np.asarray(limits, np.int32), sampling.row_keys(seeds, STAGE)))
+
+    def windows() -> Iterator[Int[Array, "b steps"]]:
+        """Send off window after window: the host knows where each stands, what is drawn stays on the device."""
+        spoken = [np.concatenate([old, new]) for (old, _), new in zip(histories, semantic, strict=True)]
+        n_old = np.array([len(old) for _, old in histories], np.int32)
+        p, h = tokens.max_coarse_input_length, tokens.max_coarse_history
+        flat = np.stack([np.pad(old, (h - len(old), 0)) for _, old in histories])  # the last h ids of each row
+        slots = functools.partial(sampling.cache_slots, most=math.ceil((p + h) / plan.chunk) * plan.chunk)
+        state = sampling.start(model, [0] * len(limits), limits, slots(0))
+        before = np.zeros((len(limits), 0), np.int32)
+        for step in range(0, max(limits), plan.steps):
+            unfinished = step < np.array(limits)
+            heads = np.stack([window_head(own, len(old), step, tokens) for own, (old, _) in zip(spoken, histories)])
+            begin = np.maximum(n_old + step - h, 0)  # the first coarse id in sight
+            count = np.where(unfinished, n_old + step - begin, 0)
+            window = np.column_stack([heads, begin])
+            if not np.array_equal(window[unfinished], before[unfinished]):
+                state = state.forget()
+            before = window
+            prompts, last = window_prompts(heads, flat, count)
+            state = dataclasses.replace(state.with_room(slots(p + int(count.max()) + plan.steps)), token=last)
+            state, prompts, length = place((state, prompts, (p + count).astype(np.int32)))
+            state, ids = sampling.decode_window(graphdef, params, plan, state, prompts, length, limit, keys, controls)
+            flat = jnp.concatenate([flat, ids], axis=1)[:, plan.steps :]
+            yield ids
+
+    drawn = [np.zeros((len(limits), 0), np.int32)]
     if on_progress is not None:
         on_progress(0, max(limits))
-    for step in range(0, max(limits), plan.steps):
-        prompts = [
-            window_prompt(spoken[row], len(histories[row][0]), flat[row], step, tokens)
-            if step < limits[row]
-            else cached[row]
-            for row in rows
-        ]
-        if not all(map(np.array_equal, prompts, cached)):
-            state = state.forget()
-        inputs = np.zeros((len(prompts), 1, slots), np.int32)
-        for row in rows:
-            inputs[row, 0, : len(prompts[row]) - 1] = prompts[row][:-1]
-        length = np.array([len(ids) - 1 for ids in prompts], np.int32)
-        token = np.array([ids[-1] for ids in prompts], np.int32)
-        state = sampling.decode_window(
-            graphdef, params, plan, state, inputs, length, token, np.asarray(limits, np.int32), keys, controls
-        )
-        drawn = [ids[ids != sampling.NOT_DRAWN] for ids in np.asarray(state.drawn)]
-        flat = [np.concatenate(pair) for pair in zip(flat, drawn, strict=True)]
-        cached = [np.concatenate(pair) for pair in zip(prompts, drawn, strict=True)]
+    for ids in sampling.one_behind(windows()):
+        drawn.append(ids)
         if on_progress is not None:
-            on_progress(min(step + plan.steps, max(limits)), max(limits))
-    return [unflatten_codebooks(flat[row][len(histories[row][1]) :], tokens) for row in rows]
+            on_progress(min(plan.steps * (len(drawn) - 1), max(limits)), max(limits))
+    rows = np.concatenate(drawn, axis=1)
+    return [unflatten_codebooks(row[:end], tokens) for row, end in zip(rows, limits)]

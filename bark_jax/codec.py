@@ -29,6 +29,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
+from bark_jax import parallel
+
 CHUNK_FRAMES = 128  # 1.7 s: longer chunks are no faster, and short recordings pay for a whole one
 
 # Inputs and outputs (b, t, c), kernels (size, c in, c out).
@@ -401,6 +403,7 @@ def decode_chunk(graphdef, state, codes, remaining, first, past):
     return codec.decode(codes, chunk), chunk.kept
 
 
+@parallel.any_batch("rows")
 def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: int) -> np.ndarray:
     """Put rows (..., n) of any lengths through `step`, `size` of the n at a time; join what comes out.
 
@@ -409,7 +412,8 @@ def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: in
     """
     if not rows:
         raise ValueError("the list holds 0 recordings, the codec needs 1 or more")
-    step = functools.partial(step, *nnx.split(codec))
+    graphdef, state = nnx.split(codec)
+    step, place = functools.partial(step, graphdef, state), functools.partial(parallel.place, like=state)
     samples_per_step = CHUNK_FRAMES * codec.cfg.hop_length // size
     lengths = np.array([row.shape[-1] for row in rows])
     memory, outputs = None, []
@@ -420,8 +424,8 @@ def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: in
         if memory is None:  # zeros that no layer uses, so that the first chunk needs no program of its own
             _, shapes = jax.eval_shape(step, batch, remaining, True, None)
             memory = jax.tree.map(jnp.zeros_like, shapes)
-        output, memory = step(batch, remaining, start == 0, memory)
-        outputs.append(np.asarray(output))
+        output, memory = step(*place((batch, remaining, start == 0, memory)))
+        outputs.append(output)
     return np.concatenate(outputs, axis=-1)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,3 +41,10 @@ def refuse_existing(path: Path, *, force: bool) -> None:
         raise FileExistsError(
             f"{path} exists and is kept: choose another name, or replace it with --force (force=True)"
         )
+
+
+def remove_leftovers(folder: Path, names: Collection[str]) -> None:
+    """Remove what killed processes left in a folder of their `new_file`s of these names."""
+    for path in folder.glob(f".*.{'[a-z0-9_]' * 8}"):
+        if path.name[1:-9] in names:
+            path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ The reference is `FineGPT` and `generate_fine` of suno-ai/bark, `bark/model_fine
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, einsum_float32, embedding, layer_norm
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -146,6 +146,20 @@ class Windows:
         return begin, write - begin
 
 
+@functools.partial(jax.jit, static_argnames="length")
+def cut_window(codes: Int[Array, "b q w"], begin: Int[Array, " b"], length: int) -> Int[Array, "b q t"]:
+    """Take the window of each row that begins at its own frame."""
+    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=length, axis=1)
+    return jax.vmap(cut)(codes, begin)
+
+
+@functools.partial(jax.jit, donate_argnames="codes")
+def paste_window(codes: Int[Array, "b q w"], begin: Int[Array, " b"], window: Int[Array, "b q t"]) -> Array:
+    """Put the window of each row back in its place."""
+    return jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1))(codes, window, begin)
+
+
+@parallel.any_batch("coarse", "voices", "seeds")
 def generate(
     model: FineModel,
     tokens: TokenConfig,
@@ -174,24 +188,31 @@ def generate(
         windows.append(cut)
 
     total = max(cut.count for cut in windows)
+    spans = [[cut.span(min(n, cut.count - 1)) for cut in windows] for n in range(total)]
     graphdef, params = nnx.split(model)
     keys = sampling.row_keys(seeds, STAGE)
+
+    def fill() -> Iterator[Int[Array, "b q t"]]:
+        """Send off window after window, each with what the one before wrote; all stays on the device."""
+        width = length + (total - 1) * tokens.max_fine_history_length
+        codes = jnp.stack([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
+        for n in range(total):
+            begin, write = np.array(spans[n], np.int32).T
+            inputs = cut_window(codes, begin, length)
+            window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
+            places = parallel.place((inputs, write, window_keys), like=params)
+            filled = fill_window(graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, *places, controls)
+            # A row that has no window n goes through its last one again; the result is thrown away.
+            alive = np.array([n < cut.count for cut in windows])
+            codes = paste_window(codes, begin, jnp.where(alive[:, None, None], filled, inputs))
+            yield filled
+
     if on_progress is not None:
         on_progress(0, total)
-    for n in range(total):
-        # A row that has no window n goes through its last one again; the result is thrown away.
-        spans = [cut.span(min(n, cut.count - 1)) for cut in windows]
-        inputs = np.stack([codes[:, begin : begin + length] for codes, (begin, _) in zip(rows, spans)])
-        write = np.array([first for _, first in spans], np.int32)
-        window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
-        filled = np.asarray(
-            fill_window(
-                graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, inputs, write, window_keys, controls
-            )
-        )
+    for n, filled in enumerate(sampling.one_behind(fill())):
         for row, cut in enumerate(windows):
             if n < cut.count:
-                begin, _ = spans[row]
+                begin, _ = spans[n][row]
                 rows[row][:, begin : begin + length] = filled[row]
         if on_progress is not None:
             on_progress(n + 1, total)

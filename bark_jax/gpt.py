@@ -39,6 +39,9 @@ class GPTConfig:
 
 Past = tuple[Float[Array, "b n s h"], Float[Array, "b n s h"]]  # keys and values of one layer
 Recent = tuple[Float[Array, "b n r h"], Float[Array, "b n r h"]]
+New = tuple[Float[Array, "b n t h"], Float[Array, "b n t h"]]
+
+write_slots = jax.lax.dynamic_update_slice_in_dim
 
 
 @jax.tree_util.register_dataclass
@@ -51,7 +54,8 @@ class KVCache:
 
     A decode loop only reads `past` and writes one slot of `recent` a step: were it to write into
     `past`, XLA would copy the whole of it at every step. `commit` moves the recent ones over.
-    A token's position is its place in `past` and `recent` put end to end.
+    A token's position is its place in `past` and `recent` put end to end. Every query reads all the
+    slots, the empty ones too: `with_slots` lets `past` begin small and grow with what is said.
     """
 
     past: list[Past]
@@ -59,22 +63,41 @@ class KVCache:
     recent: list[Recent]
     used: Int[Array, ""]
 
+    @property
+    def slots(self) -> int:
+        """Tokens that `past` has room for."""
+        return self.past[0][0].shape[2]
+
+    def append(self, new: list[New], at: Int[Array, ""] | None = None) -> "KVCache":
+        """Write new tokens behind the used slots of `recent`, or from slot `at` on."""
+        at = self.used if at is None else at
+        recent = jax.tree.map(lambda old, new: write_slots(old, new, at, axis=2), self.recent, new)
+        return dataclasses.replace(self, recent=recent, used=self.used + new[0][0].shape[2])
+
+    def extend(self, new: list[New]) -> "KVCache":
+        """Write new tokens behind the filled slots of `past`, row by row."""
+        write = jax.vmap(functools.partial(write_slots, axis=1))
+        past = jax.tree.map(lambda old, new: write(old, new, self.length), self.past, new)
+        return dataclasses.replace(self, past=past, length=self.length + new[0][0].shape[2])
+
     def commit(self) -> "KVCache":
-        """Write `recent` behind the filled slots of `past`, row by row, and drop it."""
-        past = jax.tree.map(jax.vmap(_write_slots), self.past, self.recent, [(self.length,) * 2] * len(self.past))
-        return KVCache(past, self.length + self.used, [], jnp.zeros_like(self.used))
+        """Move the used slots of `recent` behind the filled ones of `past`."""
+        past = self.extend(self.recent).past
+        return KVCache(past, self.length + self.used, self.recent, self.used).with_recent(0)
 
     def without_past(self) -> "KVCache":
         """Return an empty cache without slots in `past`, for tokens that have nothing before them."""
         past = [(key[:, :, :0], value[:, :, :0]) for key, value in self.past]
         return KVCache(past, jnp.zeros_like(self.length), self.recent, self.used)
 
+    def with_slots(self, slots: int) -> "KVCache":
+        """Return the cache with room for so many tokens in `past`, at least as many as now."""
+        padding = ((0, 0), (0, 0), (0, slots - self.slots), (0, 0))
+        return dataclasses.replace(self, past=jax.tree.map(lambda old: jnp.pad(old, padding), self.past))
+
     def with_recent(self, slots: int) -> "KVCache":
         """Return the cache with an empty `recent` of so many slots."""
-        recent = []
-        for key, _ in self.past:
-            empty = jnp.zeros((*key.shape[:2], slots, key.shape[3]), key.dtype)
-            recent.append((empty, empty))
+        recent = jax.tree.map(lambda x: jnp.zeros((*x.shape[:2], slots, x.shape[3]), x.dtype), self.past)
         return KVCache(self.past, self.length, recent, jnp.int32(0))
 
 
@@ -82,11 +105,7 @@ def empty_cache(cfg: GPTConfig, batch: int, slots: int, dtype: DTypeLike) -> KVC
     """Make a cache with room for so many tokens a row in `past`, and none in `recent`."""
     shape = (batch, cfg.num_heads, slots, cfg.hidden_size // cfg.num_heads)
     past = [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(cfg.num_layers)]
-    return KVCache(past, jnp.zeros(batch, jnp.int32), [], jnp.int32(0))
-
-
-def _write_slots(old: Float[Array, "n s h"], new: Float[Array, "n r h"], at: Int[Array, ""]) -> Float[Array, "n s h"]:
-    return jax.lax.dynamic_update_slice_in_dim(old, new, at, axis=1)
+    return KVCache(past, jnp.zeros(batch, jnp.int32), [], jnp.int32(0)).with_recent(0)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -120,6 +139,20 @@ def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h
         for (_, value, _), first, last in zip(seen, ends, ends[1:])
     ]
     return functools.reduce(jnp.add, parts)
+
+
+def attend_fully(
+    query: Float[Array, "b n t h"], key: Float[Array, "b n t h"], value: Float[Array, "b n t h"]
+) -> Float[Array, "b n t h"]:
+    """Let every position see every other.
+
+    On a CPU head after head: the scores of one, 4 MB for 1,024 positions, need not leave its cache.
+    """
+    if jax.default_backend() != "cpu":
+        return attend(query, (key, value, None))
+    b, n, t, h = query.shape
+    heads = jax.tree.map(lambda x: x.reshape(b * n, 1, 1, t, h), (query, key, value))
+    return jax.lax.map(lambda one: attend(one[0], (one[1], one[2], None)), heads).reshape(b, n, t, h)
 
 
 class Attention(nnx.Module):
@@ -163,8 +196,7 @@ class Block(nnx.Module):
 
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         """Let every position see every other (full attention, no cache)."""
-        query, key, value = self.attention.heads(self.norm_1(x))
-        x = x + self.attention.merge(attend(query, (key, value, None)))
+        x = x + self.attention.merge(attend_fully(*self.attention.heads(self.norm_1(x))))
         return x + self.mlp(self.norm_2(x))
 
     def step(
@@ -172,18 +204,15 @@ class Block(nnx.Module):
         x: Float[Array, "b t d"],
         past: Past,
         recent: Recent,
-        used: Int[Array, ""],
         past_mask: Bool[Array, "b 1 1 s"],
-        recent_mask: Bool[Array, "1 1 t r"],
-    ) -> tuple[Float[Array, "b t d"], Recent]:
-        """Let new tokens see the past, the recent ones and those before them; return the recent ones too."""
+        recent_mask: Bool[Array, "1 1 1 r"],
+        new_mask: Bool[Array, "1 1 t t"],
+    ) -> tuple[Float[Array, "b t d"], New]:
+        """Let new tokens see the past, the recent ones and those before them; return their keys and values too."""
         query, key, value = self.attention.heads(self.norm_1(x))
-        keys, values = (
-            jax.lax.dynamic_update_slice_in_dim(old, new, used, axis=2)
-            for old, new in zip(recent, (key, value), strict=True)
-        )
-        x = x + self.attention.merge(attend(query, (*past, past_mask), (keys, values, recent_mask)))
-        return x + self.mlp(self.norm_2(x)), (keys, values)
+        seen = ((*past, past_mask), (*recent, recent_mask), (key, value, new_mask))
+        x = x + self.attention.merge(attend(query, *seen))
+        return x + self.mlp(self.norm_2(x)), (key, value)
 
 
 def linear(width_in: int, width_out: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
@@ -224,19 +253,19 @@ class GPT(nnx.Module):
         """Look up token embeddings; positions are added in `__call__`."""
         return self.token_embedding(ids)
 
-    def __call__(self, x: Float[Array, "b t d"], cache: KVCache) -> tuple[Float[Array, "b t d"], KVCache]:
-        """Run t new tokens behind those in the cache, whose `recent` must have room for them."""
+    def __call__(self, x: Float[Array, "b t d"], cache: KVCache) -> tuple[Float[Array, "b t d"], list[New]]:
+        """Run t new tokens behind those in the cache; return what it is to `append` or to be `extend`ed with."""
         new = jnp.arange(x.shape[1])
         position = (cache.length + cache.used)[:, None] + new
         x = x + self.position_embedding(jnp.minimum(position, self.cfg.block_size - 1))  # past the end is padding
-        past_slots, recent_slots = cache.past[0][0].shape[2], cache.recent[0][0].shape[2]
-        past_mask = (jnp.arange(past_slots) < cache.length[:, None])[:, None, None]
-        recent_mask = (jnp.arange(recent_slots) <= (cache.used + new)[:, None])[None, None]
-        recent = []
-        for block, past, before in zip(self.blocks, cache.past, cache.recent, strict=True):
-            x, after = block.step(x, past, before, cache.used, past_mask, recent_mask)
-            recent.append(after)
-        return x, dataclasses.replace(cache, recent=recent, used=cache.used + x.shape[1])
+        past_mask = (jnp.arange(cache.slots) < cache.length[:, None])[:, None, None]
+        recent_mask = (jnp.arange(cache.recent[0][0].shape[2]) < cache.used)[None, None, None]
+        new_mask = (new <= new[:, None])[None, None]
+        after: list[New] = []
+        for block, past, recent in zip(self.blocks, cache.past, cache.recent, strict=True):
+            x, key_and_value = block.step(x, past, recent, past_mask, recent_mask, new_mask)
+            after.append(key_and_value)
+        return x, after
 
     def logits(
         self, hidden: Float[Array, "b t d"], first: int | Int[Array, ""] = 0, count: int | None = None
@@ -256,6 +285,6 @@ class GPT(nnx.Module):
 
 def causal_logits(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t v"]:
     """Score every next token of whole sequences of embeddings at once: no past, all recent."""
-    cache = empty_cache(model.cfg, x.shape[0], 0, x.dtype).with_recent(x.shape[1])
+    cache = empty_cache(model.cfg, x.shape[0], 0, x.dtype)
     hidden, _ = model(x, cache)
     return model.logits(hidden)

@@ -12,89 +12,37 @@ items as a batch; every row of a batch comes out as it would alone.
 import contextlib
 import dataclasses
 import functools
-import html
 import math
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import soundfile
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
-from jaxtyping import Float32, Int32
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from bark_jax import checkpoints, coarse, fine, sampling, semantic
+from bark_jax import checkpoints, coarse, fine, parallel, sampling, semantic, sentences
 from bark_jax.codec import Codec, CodecConfig, decode_audio, encode_audio
-from bark_jax.files import new_file
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
+from bark_jax.long_form import BATCH_SIZE, Report, in_background, join, sentence_bar, sentence_by_sentence
 from bark_jax.sampling import Controls, Progress
-from bark_jax.sound import player, read_sound
+from bark_jax.sound import read_sound
+from bark_jax.speech import Codes, Semantic, Speech
 from bark_jax.text import embedded_tokenizer, encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import Voice, VoiceLibrary, check_array, load_voice
+from bark_jax.voices import Voice, VoiceLibrary, check_array, language_of, load_voice
 
-Semantic = Int32[np.ndarray, " _"]
-Codes = Int32[np.ndarray, "_ _"]  # (q, t)
-# Bars or none; or a function that is told the stage, how much of it is done, and of how much.
-StageProgress = bool | Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Speech:
-    """Hold one spoken text: its sound, and the tokens of every stage that led to it."""
-
-    text: str
-    seed: int
-    samples: Float32[np.ndarray, " n"]  # not clipped
-    sample_rate: int  # Hz
-    semantic: Semantic
-    coarse: Codes
-    fine: Codes
-    timings: dict[str, float]  # seconds in each stage; of the whole batch, where there was one
-    tokens: TokenConfig
-
-    def __repr__(self) -> str:
-        return f"Speech({self.text!r}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed})"
-
-    def _repr_html_(self) -> str:
-        """Show the speech in a notebook as a player."""
-        player_html = player(self.samples, self.sample_rate)._repr_html_() if len(self.samples) else "no sound"
-        return f"<p>{html.escape(repr(self))}</p>{player_html}"
-
-    @property
-    def seconds(self) -> float:
-        """Length of the sound."""
-        return len(self.samples) / self.sample_rate
-
-    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
-        """Write a WAV file, 16-bit PCM, clipped to -1..1; wholly or not at all.
-
-        Raises:
-            FileExistsError: there is such a file, and `force` is not set.
-            ValueError: `path` does not end in .wav.
-        """
-        if Path(path).suffix.lower() != ".wav":
-            raise ValueError(f"{path} does not end in .wav: WAV is what is written")
-        with new_file(path, force=force) as file:
-            soundfile.write(file, np.clip(self.samples, -1, 1), self.sample_rate, "PCM_16", format="WAV")
-
-    def voice(self) -> Voice:
-        """Make a voice of these tokens, for other texts to be spoken with.
-
-        Raises:
-            ValueError: the speech is too short for one.
-        """
-        return Voice.from_arrays(self.semantic, self.coarse, self.fine, self.tokens)
+StageProgress = bool | Report  # bars or none; or a function that is told of them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,8 +94,14 @@ class Bark:
         min_eos_p: float | None = 0.2,
         max_seconds: float | Sequence[float | None] | None = None,
         progress: StageProgress = True,
+        long_form: bool | str = False,
+        language: str | None = None,
+        batch_size: int = BATCH_SIZE,
     ) -> Any:
         """Speak a text, or a list of texts as one batch; return a `Speech`, or a list.
+
+        In long form the texts may be of any length: each is spoken sentence by sentence in one voice, and its
+        speech holds that of every sentence. Sentence i draws with seed + i, so `generate` makes it again alone.
 
         Args:
             text: what to say.
@@ -158,14 +112,39 @@ class Bark:
                 model's own probabilities; None takes the checkpoint's (Bark: 0.7, 0.7, 0.5).
             top_k, top_p: draw among the most probable only, in the first two stages.
             min_eos_p: end the speech where its end is at least as probable as this; None: where it is drawn.
-            max_seconds: end the speech once it is longer. One for all, or one for each text.
+            max_seconds: end the speech once it is longer; in long form that of each sentence. One for all, or
+                one for each text.
             progress: show a bar for each stage on standard error; or a function, told the stage, how much of
-                it is done, and of how much.
+                it is done, and of how much. In long form one bar for all sentences; the function is told of
+                the stage "sentence" too.
+            long_form: True: in one voice; where `voice` is None, that of the first sentence. "continue": each
+                sentence continues the one before, whose tokens are its voice; one at a time.
+            language: of a text in long form, as "de", to know its abbreviations; None: that of the voice's
+                name, as v2/de_speaker_3, else guessed from the script.
+            batch_size: how many sentences of a text in long form go at once.
 
         Raises:
             ValueError: something is out of its range, a text does not fit, a voice is unusable.
         """
         single, texts = _texts(text)
+        if long_form:
+            speeches = self._whole(
+                texts,
+                voice,
+                seed,
+                max_seconds,
+                progress,
+                long_form=long_form,
+                language=language,
+                batch_size=batch_size,
+                semantic_temperature=semantic_temperature,
+                coarse_temperature=coarse_temperature,
+                fine_temperature=fine_temperature,
+                top_k=top_k,
+                top_p=top_p,
+                min_eos_p=min_eos_p,
+            )
+            return speeches[0] if single else speeches
         spoken = self._semantic_inputs(texts, voice, seed, max_seconds)
         controls = {
             "semantic": self._controls("semantic", semantic_temperature, top_k, top_p, min_eos_p),
@@ -200,6 +179,41 @@ class Bark:
             for row in range(len(texts))
         ]
         return speeches[0] if single else speeches
+
+    def stream(
+        self,
+        text: str,
+        *,
+        voice: Any = None,
+        seed: int = 0,
+        progress: StageProgress = True,
+        long_form: bool | str = True,
+        language: str | None = None,
+        batch_size: int = 1,
+        **options: Any,
+    ) -> Generator[Speech, None, None]:
+        """Speak a text of any length; yield the `Speech` of each sentence once it is done, while later ones are made.
+
+        The sentences are those of `generate` in long form, and sound the same. They go one at a time, so that the
+        first comes soon. They are made in a thread, which tells `progress` too and which jax's context managers
+        do not reach; closing or dropping the iterator, and Ctrl-C, stop it.
+
+        Args:
+            options: the other arguments of `generate`.
+
+        Raises:
+            ValueError: as `generate`, here or when the iterator is read.
+        """
+        if not isinstance(text, str):
+            raise ValueError(f"text is {text!r} of type {type(text).__name__}: stream one str")
+        options |= {"long_form": long_form, "language": language, "batch_size": batch_size}
+        return in_background(self._sentence_by_sentence(text, voice, seed, **options), progress)
+
+    def sentences(self, text: str, *, voice: Any = None, language: str | None = None) -> list[str]:
+        """Split a text into the pieces that long form speaks; arguments and errors as in `generate`."""
+        if language is None and isinstance(voice, str | Path):
+            language = language_of(voice)
+        return sentences.split(text, self.tokenizer, self.tokens, language)
 
     def text_to_semantic(
         self,
@@ -294,6 +308,45 @@ class Bark:
         codes = encode_audio(self.codec, rows, next(iter(rates - {expected}), expected), kbps)
         return codes[0] if single else codes
 
+    def _whole(
+        self, texts: list[str], voice: Any, seed: Any, max_seconds: Any, progress: StageProgress, **options: Any
+    ) -> list[Speech]:
+        """Speak texts in long form, one after another."""
+        voices, limits = _for_each("voice", voice, len(texts)), _for_each("max_seconds", max_seconds, len(texts))
+        seeds = _seeds(seed, len(texts))
+        starts = [
+            self._sentence_by_sentence(words, own, number, max_seconds=limit, **options)
+            for words, own, number, limit in zip(texts, voices, seeds, limits, strict=True)
+        ]
+        speeches = []
+        for words, number, start in zip(texts, seeds, starts, strict=True):
+            with sentence_bar(progress) as report:
+                speeches.append(join(words, number, list(start(report))))
+        return speeches
+
+    def _sentence_by_sentence(
+        self,
+        text: str,
+        voice: Any,
+        seed: int,
+        *,
+        long_form: bool | str,
+        language: str | None,
+        batch_size: int,
+        **options: Any,
+    ) -> Callable[[Report], Iterator[Speech]]:
+        """Check what long form needs; return what speaks a text in it."""
+        if long_form is not True and long_form != "continue":
+            raise ValueError(f'long_form is {long_form!r}, it must be True, "continue" or, for a text that fits, False')
+        if isinstance(batch_size, bool) or not isinstance(batch_size, sampling.WHOLE_NUMBER) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}, it must be a whole number from 1 on")
+        pieces = self.sentences(text, voice=voice, language=language)
+        (loaded,), (seed,) = self._voices(voice, 1), _seeds(seed, 1)
+        speak, chained = functools.partial(self.generate, **options), long_form == "continue"
+        return functools.partial(
+            sentence_by_sentence, speak, pieces, loaded, seed, chained=chained, batch_size=batch_size
+        )
+
     def _semantic_inputs(
         self, texts: list[str], voice: Any, seed: Any, max_seconds: Any
     ) -> tuple[list[np.ndarray], list[Voice | None], list[int], list[int]]:
@@ -387,11 +440,14 @@ def _for_each(name: str, value: Any, count: int) -> list[Any]:
 
 
 def _seeds(seed: Any, count: int) -> list[int]:
-    seeds = _for_each("seed", seed, count)
-    for one in seeds:
-        if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < 2**32:
-            raise ValueError(f"seed is {one!r}, it must be a whole number from 0 to {2**32 - 1}")
-    return [int(one) for one in seeds]
+    return [check_seed(one) for one in _for_each("seed", seed, count)]
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed as an int. Raises ValueError for what is none."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}, it must be a whole number from 0 to {2**32 - 1}")
+    return int(seed)
 
 
 @contextlib.contextmanager
@@ -430,18 +486,20 @@ def load(
     checkpoint: str | Path | Sequence[str | Path] | None = None,
     *,
     dtype: DTypeLike | None = None,
+    mesh: Mesh | None = None,
     low_memory: bool = False,
     offline: bool = False,
     codec: str | Path | None = None,
     tokenizer: str | Path | None = None,
 ) -> Bark:
-    """Load a checkpoint, wholly and on the default device.
+    """Load a checkpoint, onto the default device or the devices of a mesh.
 
     Args:
         checkpoint: a hub name such as "suno/bark-small"; a folder in Hugging Face's or Suno's layout;
             Suno's three files; None for the embedded checkpoint, random weights that make noise.
         dtype: of the three transformers, "float32" or "bfloat16"; None: float32 on a CPU, bfloat16
             elsewhere. The codec is always float32.
+        mesh: of `parallel.make_mesh`: weights and batches are split over its devices, the tokens stay the same.
         low_memory: load each network when its stage begins and drop the one before: memory for the largest is
             enough. Each generation reads all of them anew. (The embedded checkpoint is loaded wholly: it is tiny.)
         offline: take hub names from the local cache alone.
@@ -449,17 +507,18 @@ def load(
             facebook/encodec_24khz and BERT's multilingual cased one.
 
     Raises:
-        ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message.
+        ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message; or a mesh
+            that cannot share the heads.
     """
     dtype = check_dtype(dtype)
     if checkpoint is None:
         print("bark_jax: the embedded checkpoint has random weights: it makes noise", file=sys.stderr)
-        return embedded_bark(dtype)
+        return embedded_bark(dtype, mesh)
     found = checkpoints.resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
     library = VoiceLibrary(found.folder, found.fetch)
-    networks = checkpoints.load(found, dtype, low_memory=low_memory)
+    networks = checkpoints.load(found, dtype, mesh=mesh, low_memory=low_memory)
     return Bark(found.name, tokens, words, library, networks, dtype)
 
 
@@ -493,7 +552,7 @@ EMBEDDED_TOKENS = TokenConfig(
 TABLE_SCALE = 0.2  # of embeddings and codebooks: the noise is neither silent nor cut off
 
 
-def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
+def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, functools.partial[Any]]:
     """Return how to make each network of the embedded checkpoint; each wants `rngs`."""
     tokens = EMBEDDED_TOKENS
     sizes: dict[str, Any] = {"num_layers": 2, "num_heads": 4, "hidden_size": 64}
@@ -509,14 +568,15 @@ def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, Callable[...,
     }
 
 
-def embedded_bark(dtype: DTypeLike = jnp.float32) -> Bark:
-    """Build the embedded checkpoint with random weights, the same on every machine."""
-    rng = np.random.default_rng(0)
-    networks = {name: _randomised(make, rng) for name, make in embedded_networks(dtype).items()}
+def embedded_bark(dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> Bark:
+    """Build the embedded checkpoint with random weights, the same on every machine and every mesh."""
+    rng, made = np.random.default_rng(0), embedded_networks(dtype)
+    parallel.check_heads({name: make.args[0] for name, make in made.items()}, mesh)
+    networks = {name: _randomised(make, rng, mesh) for name, make in made.items()}
     return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, networks, jnp.dtype(dtype))
 
 
-def _randomised(make: Callable[..., Any], rng: np.random.Generator) -> Any:
+def _randomised(make: Callable[..., Any], rng: np.random.Generator, mesh: Mesh | None) -> Any:
     """Build a module of random kernels and tables; NumPy draws at once what JAX would compile for."""
     graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
     filled = []
@@ -530,5 +590,5 @@ def _randomised(make: Callable[..., Any], rng: np.random.Generator) -> Any:
                 value = rng.normal(size=leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
             case _:  # tables
                 value = rng.normal(size=leaf.shape) * TABLE_SCALE
-        filled.append((path, leaf.replace(jnp.asarray(value, leaf.dtype))))
+        filled.append((path, leaf.replace(parallel.put(value.astype(leaf.dtype), ".".join(map(str, path)), mesh))))
     return nnx.merge(graphdef, nnx.from_flat_state(filled))

@@ -10,7 +10,7 @@ Nothing here knows what the ids mean. The order of the filters is Suno's (suno-a
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ WHOLE_NUMBER = (int, np.integer)
 NUMBER = (int, float, np.integer, np.floating)
 NO_TOP_K = np.iinfo(np.int32).max
 NOT_DRAWN = -1  # fills a row of drawn ids behind its end
+FIRST_SLOTS = 512  # of a cache; prompt and tokens of 5 seconds of speech fit
 
 
 @jax.tree_util.register_dataclass
@@ -145,19 +146,33 @@ class DecodeState:
     token: Int[Array, " b"]
     step: Int[Array, ""]  # steps done since the stage began
     done: Bool[Array, " b"]
-    drawn: Int[Array, "b steps"]  # ids of this window; NOT_DRAWN behind the end of a row
 
     def forget(self) -> "DecodeState":
         """Say that the cache holds nothing, so that the next window reads its prompt."""
         return dataclasses.replace(self, cache=dataclasses.replace(self.cache, length=0 * self.cache.length))
 
+    def with_room(self, slots: int) -> "DecodeState":
+        """Return the state with room for at least so many tokens a row in its cache."""
+        return self if slots <= self.cache.slots else _grow(self, slots)
 
-def start(model: GPT, plan: Plan, limits: Sequence[int], slots: int) -> DecodeState:
-    """Make the state of a stage before its first window, with room for so many tokens a row."""
-    batch = len(limits)
-    cache = empty_cache(model.cfg, batch, slots, model.head.kernel.dtype)
-    drawn = jnp.full((batch, plan.steps), NOT_DRAWN, jnp.int32)
-    return DecodeState(cache, jnp.zeros(batch, jnp.int32), jnp.int32(0), jnp.asarray(limits) <= 0, drawn)
+
+@functools.partial(jax.jit, static_argnames="slots")
+def _grow(state: DecodeState, slots: int) -> DecodeState:
+    return dataclasses.replace(state, cache=state.cache.with_slots(slots))
+
+
+def cache_slots(tokens: int, most: int) -> int:
+    """Choose the size of a cache for so many tokens a row, when there will be `most` at last.
+
+    Each step reads all slots, the empty ones too, and each size is a program to compile: so there are two.
+    """
+    return FIRST_SLOTS if tokens <= FIRST_SLOTS < most else most
+
+
+def start(model: GPT, token: Sequence[int], limits: Sequence[int], slots: int) -> DecodeState:
+    """Make the state of a stage before its first window; `token` is what each row feeds first."""
+    cache = empty_cache(model.cfg, len(limits), slots, model.head.kernel.dtype)
+    return DecodeState(cache, jnp.asarray(token, jnp.int32), jnp.int32(0), jnp.asarray(limits) <= 0)
 
 
 @functools.partial(jax.jit, static_argnames=("graphdef", "plan"), donate_argnames="state")
@@ -168,19 +183,20 @@ def decode_window(
     state: DecodeState,
     prompt: Int[Array, "b k p"],
     length: Int[Array, " b"],
-    token: Int[Array, " b"],
     limit: Int[Array, " b"],
     keys: Key[Array, " b"],
     controls: Controls,
-) -> DecodeState:
+) -> tuple[DecodeState, Int[Array, "b steps"]]:
     """Read the prompt where the cache does not hold it, then draw up to `plan.steps` ids a row.
+
+    Returns the state, whose cache has the prompt and all ids drawn but the last one, and the ids:
+    NOT_DRAWN behind the end of a row.
 
     Args:
         graphdef, params: a `GPT`, split by `nnx.split`.
         prompt: ids whose embeddings are summed over k, padded on the right to a multiple of
-            `plan.chunk`; `token` comes after them.
+            `plan.chunk`; the state's token comes after them.
         length: filled positions of the prompt. Where the cache is as long it is taken to hold them.
-        token: the id to feed first, at position `length`.
         limit: a row ends when so many ids have been drawn in the stage.
     """
     model = nnx.merge(graphdef, params)
@@ -190,12 +206,22 @@ def decode_window(
         lambda cache: prefill(model, cache, prompt, length, plan.chunk),
         state.cache,
     )
-    state = dataclasses.replace(
-        state, cache=cache.with_recent(plan.steps), token=token, drawn=jnp.full_like(state.drawn, NOT_DRAWN)
-    )
+    state = dataclasses.replace(state, cache=cache.with_recent(plan.steps))
+    drawn = jnp.full((len(limit), plan.steps), NOT_DRAWN, jnp.int32)
     body = functools.partial(_decode_step, model, plan, limit, keys, controls)
-    state = jax.lax.while_loop(functools.partial(_unfinished, plan), body, state)
-    return dataclasses.replace(state, cache=state.cache.commit())
+    state, drawn = jax.lax.while_loop(functools.partial(_unfinished, plan), body, (state, drawn))
+    return dataclasses.replace(state, cache=state.cache.commit()), drawn
+
+
+def one_behind(results: Iterable[Array]) -> Iterator[np.ndarray]:
+    """Bring results to the host, each when the next has been asked for: the device never waits for the host."""
+    before = None
+    for result in results:
+        if before is not None:
+            yield np.asarray(before)
+        before = result
+    if before is not None:
+        yield np.asarray(before)
 
 
 def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int[Array, " b"], chunk: int) -> KVCache:
@@ -207,8 +233,8 @@ def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int
 
     def read_chunk(cache: KVCache, seen: KVCache) -> KVCache:
         ids = jax.lax.dynamic_slice_in_dim(prompt, cache.length[0], chunk, axis=2)
-        _, new = model(model.embed(ids).sum(axis=1), seen.with_recent(chunk))
-        return dataclasses.replace(cache, recent=new.recent, used=new.used).commit()
+        _, new = model(model.embed(ids).sum(axis=1), seen)
+        return cache.extend(new)
 
     cache = dataclasses.replace(cache, length=jnp.zeros_like(length))
     cache = read_chunk(cache, cache.without_past())
@@ -220,20 +246,21 @@ def prefill(model: GPT, cache: KVCache, prompt: Int[Array, "b k p"], length: Int
     return dataclasses.replace(cache, length=length)
 
 
-def _unfinished(plan: Plan, state: DecodeState) -> Bool[Array, ""]:
+Loop = tuple[DecodeState, Int[Array, "b steps"]]
+
+
+def _unfinished(plan: Plan, loop: Loop) -> Bool[Array, ""]:
+    state, _ = loop
     return (state.cache.used < plan.steps) & ~jnp.all(state.done)
 
 
 def _decode_step(
-    model: GPT,
-    plan: Plan,
-    limit: Int[Array, " b"],
-    keys: Key[Array, " b"],
-    controls: Controls,
-    state: DecodeState,
-) -> DecodeState:
+    model: GPT, plan: Plan, limit: Int[Array, " b"], keys: Key[Array, " b"], controls: Controls, loop: Loop
+) -> Loop:
     """Feed the last token of each row and draw the next."""
-    hidden, cache = model(model.embed(state.token[:, None]), state.cache)
+    state, drawn = loop
+    cache = state.cache
+    hidden, new = model(model.embed(state.token[:, None]), cache)
     first = jnp.array(plan.first_ids)[state.step % len(plan.first_ids)]
     candidates = jnp.arange(plan.count)
     allowed = candidates < plan.drawable
@@ -247,6 +274,9 @@ def _decode_step(
     if plan.eos is not None:
         eos_p = jax.nn.softmax(prepared, axis=-1)[:, plan.eos]
         done |= (choice == plan.eos) | (eos_p >= controls.min_eos_p)
-    drawn = state.drawn.at[:, state.cache.used].set(jnp.where(done, NOT_DRAWN, first + choice))
+    drawn = drawn.at[:, cache.used].set(jnp.where(done, NOT_DRAWN, first + choice))
     done |= state.step + 1 >= limit
-    return DecodeState(cache, first + choice, state.step + 1, done, drawn)
+    # No choice is negative, but XLA does not know that: the place depends on what has been drawn, so all reading
+    # of `recent` comes before the writing, and no copy of it is needed.
+    cache = cache.append(new, jnp.where(jnp.all(choice < 0), 0, cache.used))
+    return DecodeState(cache, first + choice, state.step + 1, done), drawn

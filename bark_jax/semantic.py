@@ -12,14 +12,15 @@ padding is seen like all the rest: there is no mask. The reference is `generate_
 suno-ai/bark, `bark/generation.py`.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
-from bark_jax import sampling
+from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
@@ -54,6 +55,7 @@ def token_limit(max_seconds: float | None, tokens: TokenConfig) -> int:
     return min(math.floor(wanted) + 1, tokens.max_new_tokens)
 
 
+@parallel.any_batch("prompts", "seeds", "limits")
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -80,25 +82,30 @@ def generate(
         drawable=tokens.semantic_vocab_size,
         eos=tokens.eos_token_id if early_stop else None,
     )
-    windows = math.ceil(tokens.max_new_tokens / plan.steps)
-    state = sampling.start(model, plan, limits, slots=plan.chunk + windows * plan.steps)
     graphdef, params = nnx.split(model)
-    inputs = np.stack(prompts)
-    keys = sampling.row_keys(seeds, STAGE)
-    token = np.full(len(prompts), tokens.semantic_infer_token, np.int32)
-    drawn: list[np.ndarray] = []
+    place = functools.partial(parallel.place, like=params)
+    inputs, limit = place((np.stack(prompts), np.asarray(limits, np.int32)))
+    keys = place(sampling.row_keys(seeds, STAGE))
+    most = plan.chunk + math.ceil(tokens.max_new_tokens / plan.steps) * plan.steps
+
+    def windows() -> Iterator[Int[Array, "b steps"]]:
+        token = [tokens.semantic_infer_token] * len(prompts)
+        state = sampling.start(model, token, limits, sampling.cache_slots(0, most))
+        for begin in range(plan.chunk, plan.chunk + max(limits), plan.steps):
+            state = place(state.with_room(sampling.cache_slots(begin + plan.steps, most)))
+            length = place(np.full(len(prompts), begin, np.int32))
+            state, ids = sampling.decode_window(graphdef, params, plan, state, inputs, length, limit, keys, controls)
+            yield ids
+
+    longest, drawn = 0, [np.zeros((len(prompts), 0), np.int32)]
     if on_progress is not None:
-        on_progress(0, max(limits))
-    for window in range(windows):
-        length = np.full(len(prompts), plan.chunk + window * plan.steps, np.int32)
-        state = sampling.decode_window(
-            graphdef, params, plan, state, inputs, length, token, np.asarray(limits, np.int32), keys, controls
-        )
-        token = state.token
-        drawn.append(np.asarray(state.drawn))
+        on_progress(longest, max(limits))
+    for ids in sampling.one_behind(windows()):
+        drawn.append(ids)
+        longest += np.any(ids != sampling.NOT_DRAWN, axis=0).sum().item()
         if on_progress is not None:
-            on_progress(int(state.step), max(limits))
-        if np.all(state.done):
-            break
+            on_progress(longest, max(limits))
+        if np.all(ids[:, -1] == sampling.NOT_DRAWN):
+            break  # the window that is on its way finds all rows ended, and draws nothing
     rows = np.concatenate(drawn, axis=1)
     return [row[row != sampling.NOT_DRAWN] for row in rows]

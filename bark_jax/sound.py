@@ -9,10 +9,13 @@ of tokens or networks.
 import importlib.resources
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
+
+from bark_jax.files import refuse_existing
 
 READING = "reading.flac"  # a few seconds of a human reader; assets/README.md says whose
 MEL_FLOOR_DB = -120.0  # of full scale: silence
@@ -48,6 +51,46 @@ def flac_bytes(samples: Float[np.ndarray, " n"], sample_rate: int) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, "PCM_16", format="FLAC")
     return buffer.getvalue()
+
+
+class GrowingWav:
+    """Write a mono 16-bit WAV piece by piece, as a context; after each piece it is a whole file.
+
+    Until the context ends well its name is `partial`, book.partial.wav for book.wav. After an error or Ctrl-C
+    it stays there, if there is sound in it.
+
+    Raises:
+        FileExistsError: there is a file of either name, and `force` is not set.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, force: bool = False):
+        self.path = Path(path)
+        self.partial = self.path.with_suffix(f".partial{self.path.suffix}")
+        self.force = force
+        self.seconds = 0.0  # written so far
+        for file in (self.path, self.partial):
+            refuse_existing(file, force=force)
+
+    def __enter__(self) -> "GrowingWav":
+        return self
+
+    def write(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> None:
+        """Add samples, clipped to -1..1; the rate is the same at every call."""
+        if self.seconds:
+            file = soundfile.SoundFile(self.partial, "r+")
+        else:
+            file = soundfile.SoundFile(self.partial, "w", sample_rate, 1, "PCM_16", format="WAV")
+        with file:  # closing it writes the new length into its head
+            file.seek(0, soundfile.SEEK_END)
+            file.write(np.clip(samples, -1, 1))
+        self.seconds += len(samples) / sample_rate
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            refuse_existing(self.path, force=self.force)
+            os.replace(self.partial, self.path)
+        elif not self.seconds:
+            self.partial.unlink(missing_ok=True)
 
 
 def player(samples: Float[np.ndarray, " n"], sample_rate: int):

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from bark_jax.tokens import TokenConfig
 
 BERT_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-SHOWN_CHARACTERS = 40  # of a text in an error message
+SHOWN_CHARACTERS = 40  # of a text in a message
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -64,6 +64,28 @@ def embedded_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def check_text(text: object) -> None:
+    """Raise ValueError for what is not a string, not valid Unicode, or only white space."""
+    if not isinstance(text, str):
+        raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text is not valid Unicode: {error}: decode its bytes as UTF-8") from error
+    if not text.strip():
+        raise ValueError("text is empty or only white space: pass at least one word")
+
+
+def collapse(text: str) -> str:
+    """Make one space of all white space between words, and none around them."""
+    return " ".join(text.split())
+
+
+def show(text: str) -> str:
+    """Quote a text in a message, its end left out if it is long."""
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
+
+
 def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.ndarray, " n"]:
     """Turn a text into ids of the semantic model (n,), in text_encoding_offset .. text_pad_token - 1.
 
@@ -73,23 +95,17 @@ def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.nda
     Raises:
         ValueError: not a string, no text, no id, too many ids, or a tokenizer that is not this checkpoint's.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"text is not valid Unicode: {error}: decode its bytes as UTF-8") from error
-    text = " ".join(text.split())
-    if not text:
-        raise ValueError("text is empty or only white space: pass at least one word")
-    shown = repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
+    check_text(text)
+    text = collapse(text)
+    shown = show(text)
     ids = np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
     limit = tokens.max_input_semantic_length
     if len(ids) == 0:
         raise ValueError(f"the tokenizer leaves nothing of text {shown}: write it with letters or punctuation")
     if len(ids) > limit:
         raise ValueError(
-            f"text has {len(ids)} tokens, Bark reads {limit}: shorten it or split it into sentences. It begins {shown}"
+            f"text has {len(ids)} tokens, Bark reads {limit}: "
+            f"pass long_form=True to generate (--long-form) or shorten it. It begins {shown}"
         )
     highest = tokens.text_pad_token - 1 - tokens.text_encoding_offset
     if ids.max() > highest:

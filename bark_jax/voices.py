@@ -203,8 +203,7 @@ class VoiceLibrary:
         return [self._info(name, tokens) for name in self.names()]
 
     def _info(self, name: str, tokens: TokenConfig) -> VoiceInfo:
-        speaker = re.fullmatch(r"(?:v2/)?([a-z]{2})_speaker_\d+", name)
-        language = LANGUAGES.get(speaker[1]) if speaker else None
+        language = LANGUAGES.get(language_of(name) or "")
         paths = self.paths[name]
         is_here = isinstance(paths, Path) or all((self.folder / path).is_file() for path in paths.values())
         n = len(self.load(name, tokens).semantic) if is_here else None
@@ -222,6 +221,12 @@ class VoiceLibrary:
         if (self.folder / path).is_file() or self.fetch is None:
             return self.folder / path
         return Path(self.fetch(path))
+
+
+def language_of(name: str | Path) -> str | None:
+    """Read the language from the name of a voice or its file, as "de" of v2/de_speaker_3, if it tells one."""
+    speaker = re.fullmatch(r"([a-z]{2})_speaker_\d+", Path(name).stem)
+    return speaker[1] if speaker and speaker[1] in LANGUAGES else None
 
 
 def _listed(listing: Path) -> dict[str, dict[str, str]]:

@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
+from bark_jax import parallel
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
@@ -327,10 +329,10 @@ def check(problems: Mapping[str, list[str]], source: str) -> None:
         )
 
 
-def fill(plan: Plan, dtype: DTypeLike | None = None) -> Any:
+def fill(plan: Plan, dtype: DTypeLike | None = None, mesh: Mesh | None = None) -> Any:
     """Read, transform and place tensor after tensor; return the module. `find_problems` has found none.
 
-    Parameters get `dtype`, or else the one that they have in the module.
+    Parameters get `dtype`, or else the one that they have in the module; on a mesh each device gets its parts.
     """
     found = {rename(key): tensor for key, tensor in plan.tensors.items()}
     filled = []
@@ -338,7 +340,7 @@ def fill(plan: Plan, dtype: DTypeLike | None = None) -> Any:
         parts, variable = plan.parameters[row.target]
         value = row.transform(*(found[source].read() for source in row.sources))
         value = np.ascontiguousarray(value.astype(dtype or variable.dtype, copy=False))
-        filled.append((parts, variable.replace(jax.block_until_ready(jax.device_put(value)))))
+        filled.append((parts, variable.replace(jax.block_until_ready(parallel.put(value, row.target, mesh)))))
     return nnx.merge(plan.graphdef, nnx.from_flat_state(filled))
 
 

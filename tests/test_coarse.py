@@ -109,18 +109,17 @@ def test_what_bark_does_with_its_numbers():
     )
     assert semantic[0] == 100
     assert (len(semantic), len(flat)) == (209, 626)
-    longest = coarse.window_prompt(np.zeros(768, int), 0, np.zeros(2000, int), 1980, tokens)
-    assert len(longest) + tokens.sliding_window_len == 947
 
 
 def test_a_window_as_it_is_drawn():
-    tokens = TokenConfig()
-    prompt = coarse.window_prompt(np.arange(300), 0, np.arange(10_000, 10_700), 660, tokens)
-    np.testing.assert_array_equal(prompt[:256], np.r_[np.arange(11, 267)])  # round(660 / r) = 220 = 209 + 11
-    assert prompt[256] == tokens.coarse_infer_token
-    np.testing.assert_array_equal(prompt[257:], np.arange(10_070, 10_700))
-    short = coarse.window_prompt(np.arange(9), 0, np.zeros(0, int), 0, tokens)
-    assert short.tolist() == [*range(9)] + [tokens.coarse_semantic_pad_token] * 247 + [tokens.coarse_infer_token]
+    tokens, flat = TokenConfig(), np.arange(10_070, 10_700)
+    heads = np.stack([coarse.window_head(np.arange(n), 0, step, tokens) for n, step in ((300, 660), (9, 0))])
+    prompts, last = coarse.window_prompts(heads, np.stack([flat, flat]), np.array([630, 0]))
+    np.testing.assert_array_equal(prompts[0, 0, :256], np.arange(11, 267))  # round(660 / r) = 220 = 209 + 11
+    assert prompts[0, 0, 256] == tokens.coarse_infer_token
+    np.testing.assert_array_equal(prompts[0, 0, 257:886], flat[:-1])
+    assert prompts[1, 0, :256].tolist() == [*range(9)] + [tokens.coarse_semantic_pad_token] * 247
+    assert last.tolist() == [10_699, tokens.coarse_infer_token]
 
 
 def test_codes_come_from_their_own_codebook(pair):

@@ -31,7 +31,8 @@ def run_in_pieces(model, x, pieces, *, slots=40, recent=16):
     cache = gpt.empty_cache(model.cfg, x.shape[0], slots, x.dtype).with_recent(recent)
     logits, at = [], 0
     for i, length in enumerate(pieces):
-        hidden, cache = model(x[:, at : at + length], cache)
+        hidden, new = model(x[:, at : at + length], cache)
+        cache = cache.append(new)
         logits.append(model.logits(hidden))
         at += length
         if i % 2:
@@ -63,9 +64,9 @@ def test_with_the_cache_as_without(model, pieces):
 def test_rows_of_different_length_share_a_cache(model):
     """Commit rows as if one were 3 tokens shorter: its next token must not see the junk behind its end."""
     x = jax.random.normal(jax.random.key(0), (2, 8, 16))
-    cache = gpt.empty_cache(model.cfg, 2, 20, x.dtype).with_recent(8)
-    _, cache = model(x, cache)
-    cache = dataclasses.replace(cache.commit(), length=jnp.array([8, 5])).with_recent(4)
+    cache = gpt.empty_cache(model.cfg, 2, 20, x.dtype)
+    _, new = model(x, cache)
+    cache = dataclasses.replace(cache.extend(new), length=jnp.array([8, 5]))
     last = jax.random.normal(jax.random.key(1), (2, 1, 16))
     hidden, _ = model(last, cache)
     for row, length in enumerate([8, 5]):
@@ -102,7 +103,7 @@ def test_bfloat16_runs_in_bfloat16_and_scores_in_float32():
     model = GPT(GPTConfig(50, 40, num_layers=2, num_heads=2, hidden_size=16), dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype(jnp.bfloat16)}
     x = model.embed(jnp.arange(6)[None])
-    cache = gpt.empty_cache(model.cfg, 1, 0, x.dtype).with_recent(6)
+    cache = gpt.empty_cache(model.cfg, 1, 0, x.dtype)
     with jax.numpy_dtype_promotion("standard"):  # flax's LayerNorm mixes the two
         hidden, _ = model(x, cache)
     assert hidden.dtype == jnp.bfloat16

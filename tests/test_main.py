@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import io
 import os
 import re
 import signal
@@ -85,11 +86,59 @@ def test_speak_has_a_flag_for_each_argument_of_generate():
     assert names <= options.keys()
 
 
-def test_each_line_of_a_file_becomes_a_wav(folder):
-    (folder / "script.txt").write_text("One.\n\nZwei, größer.\n", encoding="utf-8")
-    assert main(["speak", "--file", "script.txt", "-o", "out/", "--save-voice", "me.npz", "--max-seconds", "0.4"]) == 0
-    assert sorted(os.listdir("out")) == ["001.wav", "002.wav"]
-    assert os.path.exists("me.npz")
+def test_a_file_of_text_becomes_one_wav(folder, capsys):
+    (folder / "book.txt").write_text("\ufeffOne. Zwei, größer.\n\nThree", encoding="utf-8")
+    flags = ["--max-seconds", "0.4", "--seed", "3", "--batch-size", "1", "--language", "de"]
+    assert main(["speak", "--file", "book.txt", "-o", "book.wav", "--save-voice", "me.npz", *flags]) == 0
+    shown = capsys.readouterr()
+    bark = bark_jax.load(dtype="float32")
+    options = {"max_seconds": 0.4, "seed": 3, "batch_size": 1, "progress": False}
+    whole = bark.generate("One. Zwei, größer. Three", long_form=True, **options)
+    samples, rate = soundfile.read("book.wav")
+    assert rate == 24_000
+    np.testing.assert_allclose(samples, np.clip(whole.samples, -1, 1), atol=1 / 32767)
+    assert bark_jax.voices.load_voice("me.npz", bark.tokens) == whole.sentences[0].voice()
+    assert sorted(os.listdir()) == ["book.txt", "book.wav", "me.npz"]
+    assert re.fullmatch(r"book.wav: 1.\d\d s of sound, 3 sentences, seed 3, made in \d+\.\d s\n", shown.out)
+    assert "sentence 100%" in shown.err
+
+
+def test_long_form_by_flags_and_from_standard_input(folder, monkeypatch):
+    seen = []
+    stream = bark_jax.Bark.stream
+    monkeypatch.setattr(
+        bark_jax.Bark, "stream", lambda self, text, **o: seen.append((text, o)) or stream(self, text, **o)
+    )
+    flags = ["-o", "a.wav", "--force", "--no-progress", *QUICK]
+    assert main(["speak", "One.", "--long-form", *flags]) == 0
+    assert main(["speak", "One.", "--continue", *flags]) == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Ein größerer Text.".encode())))
+    assert main(["speak", "--file", "-", *flags]) == 0
+    assert [(text, options["long_form"]) for text, options in seen] == [
+        ("One.", True),
+        ("One.", "continue"),
+        ("Ein größerer Text.", True),
+    ]
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (OSError(28, "No space left on device"), 2)])
+def test_what_was_spoken_of_a_long_text_is_kept(folder, capsys, monkeypatch, error, code):
+    stream = bark_jax.Bark.stream
+
+    def broken(self, text, **options):
+        for number, speech in enumerate(stream(self, text, **options)):
+            if number == 2:
+                kept = soundfile.info("book.partial.wav").duration  # a whole file at this moment too
+                assert kept == pytest.approx(0.25 + 2 * speech.seconds)
+                raise error
+            yield speech
+
+    monkeypatch.setattr(bark_jax.Bark, "stream", broken)
+    command = ["speak", "One. Two. Three. Four.", "--long-form", "-o", "book.wav", "--batch-size", "1", *QUICK]
+    assert main(command) == code
+    assert capsys.readouterr().err.strip().endswith("book.partial.wav holds 2 of 4 sentences")
+    assert os.listdir() == ["book.partial.wav"]
+    assert "book.partial.wav exists and is kept" in refused(capsys, *command)
 
 
 def test_files_that_exist_are_kept_unless_forced(folder, capsys):
@@ -104,7 +153,9 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
     ("arguments", "message"),
     [
         (["speak", ""], "text is empty"),
-        (["speak", "a " * 200], "text has 399 tokens, Bark reads 256"),
+        (["speak", "a " * 200], "text has 399 tokens, Bark reads 256: pass long_form=True to generate (--long-form)"),
+        (["speak", "Hello", "--long-form", "--batch-size", "0"], "batch_size is 0"),
+        (["speak", "Hello", "--long-form", "--top-p", "0"], "top_p is 0.0"),
         (["speak", "Hello", "--temperature", "-1"], "semantic_temperature is -1.0"),
         (["speak", "Hello", "--top-p", "0"], "top_p is 0.0"),
         (["speak", "Hello", "--voice", "nobody"], "no voice 'nobody'"),
@@ -121,6 +172,10 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
             "no/where is not to be had: tried the local cache",
         ),
         (["speak", "Hello", "--checkpoint", "nowhere"], "nowhere is no folder, and no hub name"),
+        (["batch", "missing.txt", "-o", "out"], "missing.txt: No such file"),
+        (["batch", "empty.txt", "-o", "out"], "empty.txt has no text"),
+        (["batch", "line.txt", "-o", "out", "--batch-size", "0"], "batch_size is 0"),
+        (["batch", "line.txt", "-o", "line.txt"], "line.txt: File exists"),
         (["voices"], "the embedded checkpoint has no voices"),
         (["info", "--checkpoint", "nowhere"], "nowhere is no folder"),
         (["convert", ".", "-o", "out"], ". is no checkpoint"),
@@ -129,6 +184,7 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
 )
 def test_bad_input_ends_with_one_clear_line(folder, capsys, arguments, message):
     (folder / "empty.txt").write_text("\n \n")
+    (folder / "line.txt").write_text("Hello")
     (folder / "broken.npz").write_bytes(b"\xff\xfe nothing")
     before = sorted(os.listdir())
     assert message in refused(capsys, *arguments)
@@ -229,7 +285,7 @@ def test_convert_writes_what_speak_reads(folder, capsys):
 
 
 def test_help_shows_examples(capsys):
-    for command in ([], ["speak"], ["voices"], ["convert"], ["info"], ["bench"]):
+    for command in ([], ["speak"], ["batch"], ["voices"], ["convert"], ["info"], ["bench"]):
         with pytest.raises(SystemExit) as stopped:
             main([*command, "--help"])
         assert stopped.value.code == 0

@@ -1,0 +1,75 @@
+"""What a generation gives back: `Speech`, the sound of a text and the tokens of every stage.
+
+It can be heard, saved, and made a voice of. Knows nothing of networks.
+"""
+
+import dataclasses
+import html
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float32, Int32
+
+from bark_jax.files import new_file
+from bark_jax.sound import player
+from bark_jax.text import show
+from bark_jax.tokens import TokenConfig
+from bark_jax.voices import Voice
+
+Semantic = Int32[np.ndarray, " _"]
+Codes = Int32[np.ndarray, "_ _"]  # (q, t)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Speech:
+    """Hold one spoken text: its sound, and the tokens of every stage that led to it.
+
+    A text in long form has a speech for each of its sentences; its tokens are theirs, end to end, and its
+    sound is theirs with pauses between.
+    """
+
+    text: str
+    seed: int
+    samples: Float32[np.ndarray, " n"]  # not clipped
+    sample_rate: int  # Hz
+    semantic: Semantic
+    coarse: Codes
+    fine: Codes
+    timings: dict[str, float]  # seconds in each stage; of the whole batch, where there was one
+    tokens: TokenConfig
+    sentences: tuple["Speech", ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Speech({show(self.text)}, {self.seconds:.2f} s at {self.sample_rate} Hz, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        """Show the speech in a notebook as a player."""
+        player_html = player(self.samples, self.sample_rate)._repr_html_() if len(self.samples) else "no sound"
+        return f"<p>{html.escape(repr(self))}</p>{player_html}"
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sound."""
+        return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
+        """Write a WAV file, 16-bit PCM, clipped to -1..1; wholly or not at all.
+
+        Raises:
+            FileExistsError: there is such a file, and `force` is not set.
+            ValueError: `path` does not end in .wav.
+        """
+        if Path(path).suffix.lower() != ".wav":
+            raise ValueError(f"{path} does not end in .wav: WAV is what is written")
+        with new_file(path, force=force) as file:
+            soundfile.write(file, np.clip(self.samples, -1, 1), self.sample_rate, "PCM_16", format="WAV")
+
+    def voice(self) -> Voice:
+        """Make a voice of these tokens, for other texts to be spoken with.
+
+        Raises:
+            ValueError: the speech is too short for one.
+        """
+        return Voice.from_arrays(self.semantic, self.coarse, self.fine, self.tokens)
