@@ -35,10 +35,11 @@ def measure_loading(folder: Path, dtype: str | None, *, compare: bool) -> list[d
     """
     path, ours, theirs = str(folder), "import jax, bark_jax; jax.devices()", "import torch, transformers"
     load = f"bark_jax.load({path!r}, dtype={dtype!r}"
+    in_turn = f"[type(x[name]) for x in [{load}, low_memory=True).networks] for name in x]"  # and none is kept
     on_device = "(jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use')"  # None on a CPU
     programs: dict[str, tuple[str, str, str | None]] = {
         "bark_jax.load": (ours, f"{load})", on_device),
-        "the same, low_memory": (ours, f"[None for _ in {load}, low_memory=True).networks.values()]", on_device),
+        "the same, low_memory": (ours, in_turn, on_device),
     }
     if compare:
         call = f"transformers.BarkModel.from_pretrained({path!r}, dtype=torch.float32)"
