@@ -146,17 +146,14 @@ class Windows:
         return begin, write - begin
 
 
-@functools.partial(jax.jit, static_argnames="length")
-def cut_window(codes: Int[Array, "b q w"], begin: Int[Array, " b"], length: int) -> Int[Array, "b q t"]:
-    """Take the window of each row that begins at its own frame."""
-    cut = functools.partial(jax.lax.dynamic_slice_in_dim, slice_size=length, axis=1)
-    return jax.vmap(cut)(codes, begin)
-
-
-@functools.partial(jax.jit, donate_argnames="codes")
-def paste_window(codes: Int[Array, "b q w"], begin: Int[Array, " b"], window: Int[Array, "b q t"]) -> Array:
-    """Put the window of each row back in its place."""
-    return jax.vmap(functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=1))(codes, window, begin)
+@jax.jit
+def next_window(
+    filled: Int[Array, "b q t"], shift: Int[Array, " b"], given: Int[Array, "b q t"]
+) -> Int[Array, "b q t"]:
+    """Move on by `shift` frames: what the window before has filled in is kept, behind it stands what is `given`."""
+    moved = jax.vmap(functools.partial(jnp.roll, axis=1))(filled, -shift)
+    is_filled = jnp.arange(filled.shape[2]) < filled.shape[2] - shift[:, None]
+    return jnp.where(is_filled[:, None], moved, given)
 
 
 @parallel.any_batch("coarse", "voices", "seeds")
@@ -188,23 +185,25 @@ def generate(
         windows.append(cut)
 
     total = max(cut.count for cut in windows)
+    # A row that has no window n goes through its last one again; the result is thrown away.
     spans = [[cut.span(min(n, cut.count - 1)) for cut in windows] for n in range(total)]
     graphdef, params = nnx.split(model)
+    place = functools.partial(parallel.place, like=params)
     keys = sampling.row_keys(seeds, STAGE)
+    windows_given = [
+        np.stack([codes[:, begin : begin + length] for codes, (begin, _) in zip(rows, span)]) for span in spans
+    ]
 
     def fill() -> Iterator[Int[Array, "b q t"]]:
-        """Send off window after window, each with what the one before wrote; all stays on the device."""
-        width = length + (total - 1) * tokens.max_fine_history_length
-        codes = jnp.stack([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in rows])
-        for n in range(total):
+        """Send off window after window: what one passes on to the next stays on the device."""
+        filled, before = place(windows_given[0]), np.zeros(len(rows), np.int32)
+        for n, given in enumerate(windows_given):
             begin, write = np.array(spans[n], np.int32).T
-            inputs = cut_window(codes, begin, length)
             window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
-            places = parallel.place((inputs, write, window_keys), like=params)
-            filled = fill_window(graphdef, params, tokens.n_coarse_codebooks, tokens.codebook_size, *places, controls)
-            # A row that has no window n goes through its last one again; the result is thrown away.
-            alive = np.array([n < cut.count for cut in windows])
-            codes = paste_window(codes, begin, jnp.where(alive[:, None, None], filled, inputs))
+            shift, write, given, window_keys = place((begin - before, write, given, window_keys))
+            before, inputs = begin, place(next_window(filled, shift, given))
+            first, count = tokens.n_coarse_codebooks, tokens.codebook_size
+            filled = fill_window(graphdef, params, first, count, inputs, write, window_keys, controls)
             yield filled
 
     if on_progress is not None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from flax import nnx
+from jax.experimental.compilation_cache import compilation_cache
 
 import bark_jax
 from bark_jax import bench, random_checkpoint, sampling, semantic, weights
@@ -47,8 +48,10 @@ def run(tmp_path_factory):
         patch.setattr("builtins.print", lambda line, **options: printed.append(line) if not options else None)
         patch.setattr(theirs, "modes", lambda: MODES)
         patch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as the command does
+        compilation_cache.reset_cache()  # JAX asks once in a process whether the cache is wanted
         assert main(arguments) == 0
     jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
     return json.loads(file.read_text()), "\n".join(printed).splitlines(), trace
 
 

@@ -414,7 +414,7 @@ def test_loading_takes_little_more_memory_than_the_weights(tmp_path, layout):
 
 def test_one_network_at_a_time(folder, monkeypatch):
     fill, filled = checkpoints.fill, []
-    monkeypatch.setattr(checkpoints, "fill", lambda plan: filled.append(plan) or fill(plan))
+    monkeypatch.setattr(checkpoints, "fill", lambda plan, **options: filled.append(plan) or fill(plan, **options))
     networks = checkpoints.load(resolve(folder), low_memory=True)
     assert (list(networks), len(networks), filled) == ([*NETWORKS], 4, [])
     ours, wholly = flat(networks), flat(checkpoints.load(resolve(folder)))
