@@ -92,7 +92,10 @@ def generate(
         token = [tokens.semantic_infer_token] * len(prompts)
         state = sampling.start(model, token, limits, sampling.cache_slots(0, most))
         for begin in range(plan.chunk, plan.chunk + max(limits), plan.steps):
-            state = place(state.with_room(sampling.cache_slots(begin + plan.steps, most)))
+            slots = sampling.cache_slots(begin + plan.steps, most)
+            if slots > state.cache.slots and np.all(state.done):
+                return  # a larger cache is another program: worth one look at whether anybody needs it
+            state = place(state.with_room(slots))
             length = place(np.full(len(prompts), begin, np.int32))
             state, ids = sampling.decode_window(graphdef, params, plan, state, inputs, length, limit, keys, controls)
             yield ids

@@ -6,7 +6,7 @@ import reference
 import torch
 from common import TEXTS, draw_like, ids, voice
 
-from bark_jax import semantic
+from bark_jax import sampling, semantic
 from bark_jax.tokens import TokenConfig
 
 SIZES = [{}, {"layers": 1, "heads": 4, "width": 64, "bias": True, "seed": 1}, {"layers": 3, "width": 48, "seed": 2}]
@@ -129,6 +129,20 @@ def test_windows_of_steps_join_without_a_seam(pair, monkeypatch):
     for steps in (1, 5, 23):
         monkeypatch.setattr(semantic, "WINDOW_STEPS", steps)
         np.testing.assert_array_equal(both.ours.text_to_semantic(TEXTS[0], min_eos_p=None), whole)
+
+
+@pytest.mark.parametrize(("min_eos_p", "count", "times"), [(None, 24, 1), (0.002, 15, 0)])
+def test_a_cache_grows_when_it_must_and_says_the_same(pair, monkeypatch, min_eos_p, count, times):
+    """The second speech ends in the window that fills the small cache: nobody needs a larger one."""
+    both, grown, grow = pair(), [], sampling._grow
+    options = {"temperature": 0.7, "min_eos_p": min_eos_p}
+    whole = both.ours.text_to_semantic(TEXTS[0], **options)
+    assert len(whole) == count
+    monkeypatch.setattr(sampling, "FIRST_SLOTS", 32)
+    monkeypatch.setattr(semantic, "WINDOW_STEPS", 8)
+    monkeypatch.setattr(sampling, "_grow", lambda state, slots: grown.append(slots) or grow(state, slots))
+    np.testing.assert_array_equal(both.ours.text_to_semantic(TEXTS[0], **options), whole)
+    assert len(grown) == times
 
 
 def test_progress_is_told(pair):
