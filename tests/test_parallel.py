@@ -114,7 +114,7 @@ def test_two_processes_share_a_job(checkpoint, tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "bark_jax", "batch", tmp_path / "lines.txt", "-o", tmp_path / "out"]
     command += ["--checkpoint", checkpoint, "--dtype", "float32", "--batch-size", "2", "--max-seconds", "0.2"]
-    command += ["--mesh", "2x2", "--coordinator", address, "--processes", "2", "--no-progress"]
+    command += ["--mesh", "4x1", "--coordinator", address, "--processes", "2", "--no-progress"]
     four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | four}
     processes = [subprocess.Popen([*command, "--process", str(number)], **pipes) for number in range(2)]
