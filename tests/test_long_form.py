@@ -225,15 +225,18 @@ def test_a_stream_left_open_does_not_keep_the_program():
         "import time\n"
         "from bark_jax import long_form\n"
         "def endless(report):\n"
-        "    while True:\n"
-        "        report('semantic', 0, 1)\n"
-        "        time.sleep(0.01)\n"
-        "        yield 1\n"
+        "    try:\n"
+        "        while True:\n"
+        "            report('semantic', 0, 1)\n"
+        "            time.sleep(0.01)\n"
+        "            yield 1\n"
+        "    finally:\n"
+        "        print('ended')\n"
         "stream = long_form.in_background(endless, False)\n"
         "print(next(stream))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
-    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert (done.stdout, done.stderr) == ("1\nended\n", "")
 
 
 def test_an_error_of_the_thread_reaches_the_reader(bark, monkeypatch):
