@@ -82,7 +82,7 @@ SPECS = (
     (r"norm\.(scale|bias)", P()),
     (r"position_embedding\.embedding", P()),
     # 2% to 4% of the weights. Coarse and fine score a range of the ids at a time: from a split head the
-    # devices would fetch all of it. In the semantic stage, drawing from split logits takes 11 exchanges.
+    # devices would fetch all of it. In the semantic stage, drawing from split logits takes 9 exchanges.
     (r"head\.kernel", P()),
     (r"codebook_embeddings", P()),
     (r"(encoder|decoder|quantizer)\..+", P()),  # the codec
