@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    command = add("speak", speak, "speak a text, or each line of a file, into WAV files")
+    command = add("speak", speak, "speak a text, or a file of text of any length, into one WAV")
     _add_speak_options(command)
     command = add("batch", batch, "speak each line of a file into a WAV of its own; what is there is not made again")
     _add_batch_options(command)
@@ -389,7 +389,7 @@ def _keep_compiled_programs() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         home = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(Path(home) / "bark-jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # 30 small programs are one large one
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # the small programs add up
 
 
 if __name__ == "__main__":
