@@ -12,6 +12,8 @@ h head width, v vocabulary, r slots for recent tokens.
 
 import dataclasses
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -118,9 +120,15 @@ Seen = tuple[Float[Array, "b n _ h"], Float[Array, "b n _ h"], Bool[Array, "#b 1
 
 def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
     """Multiply and sum into float32, also what comes in bfloat16: sums of it are not rounded again."""
-    if jax.default_backend() == "cpu":  # where XLA has no such product of bfloat16, up to jax 0.7
-        x, y = x.astype(jnp.float32), y.astype(jnp.float32)
-    return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
+    einsum = functools.partial(jnp.einsum, subscripts, preferred_element_type=jnp.float32)
+    if x.dtype == jnp.float32 or jax.default_backend() != "cpu":
+        return einsum(x, y)
+    if jax.__version_info__ < (0, 10):  # where XLA multiplies no bfloat16 on a CPU, or not in every shape
+        return einsum(x.astype(jnp.float32), y.astype(jnp.float32))
+    left, right = subscripts.split("->")[0].split(",")
+    rows = math.prod(size for letter, size in zip(left, x.shape) if letter not in right)
+    # There it is slow with one row alone, and quick with two, even of the same.
+    return einsum(jnp.repeat(x, 2, axis=-2), y)[..., :1, :] if rows == 1 else einsum(x, y)
 
 
 def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h"]:
@@ -135,10 +143,10 @@ def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h
     for key, _, _ in seen:
         ends.append(ends[-1] + key.shape[2])
     parts = [
-        jnp.einsum("bnts,bnsh->bnth", weights[..., first:last], value)
+        einsum_float32("bnts,bnsh->bnth", weights[..., first:last], value)
         for (_, value, _), first, last in zip(seen, ends, ends[1:])
     ]
-    return functools.reduce(jnp.add, parts)
+    return functools.reduce(jnp.add, parts).astype(query.dtype)
 
 
 def attend_fully(
@@ -217,7 +225,16 @@ class Block(nnx.Module):
 
 
 def linear(width_in: int, width_out: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(width_in, width_out, use_bias=bias, dtype=dtype, param_dtype=dtype, rngs=rngs)
+    return nnx.Linear(
+        width_in, width_out, use_bias=bias, dtype=dtype, param_dtype=dtype, dot_general=project, rngs=rngs
+    )
+
+
+def project(x: Float[Array, "b t d"], kernel: Float[Array, "d w"], *how: Any, **options: Any) -> Float[Array, "b t w"]:
+    """Multiply as a Linear layer does; on a CPU in a way that is quick for bfloat16 too."""
+    if jax.default_backend() != "cpu":
+        return jax.lax.dot_general(x, kernel, *how, **options)
+    return einsum_float32("btd,dw->btw", x, kernel).astype(x.dtype)
 
 
 def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
