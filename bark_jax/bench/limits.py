@@ -21,7 +21,7 @@ from flax import nnx
 from bark_jax.bench.timing import clock
 from bark_jax.describe import parameter_count
 from bark_jax.fine import FineModel
-from bark_jax.gpt import GPT
+from bark_jax.gpt import GPT, einsum_float32
 from bark_jax.random_checkpoint import TOKENS
 
 READ_BYTES, READ_ROW_BYTES = 2**28, 2**15  # far more than a cache holds, and the rows that are summed
@@ -100,5 +100,6 @@ def measure_limits(width: int, dtype: jnp.dtype) -> Limits:
     rows = (larger * READ_BYTES // READ_ROW_BYTES, READ_ROW_BYTES // dtype.itemsize)
     read = rate(larger * READ_BYTES, jax.jit(functools.partial(jnp.sum, axis=1)), rows)
     sizes = ((larger * SQUARE,) * 3, (TOKENS.max_input_semantic_length, width, 4 * width))
-    products = {f"{m} x {k} x {n}": rate(2 * m * k * n, jax.jit(jnp.matmul), (m, k), (k, n)) for m, k, n in sizes}
+    multiply = jax.jit(functools.partial(einsum_float32, "mk,kn->mn"))  # as the models do
+    products = {f"{m} x {k} x {n}": rate(2 * m * k * n, multiply, (m, k), (k, n)) for m, k, n in sizes}
     return Limits(read, products)
