@@ -230,11 +230,14 @@ def linear(width_in: int, width_out: int, *, bias: bool, dtype: DTypeLike, rngs:
     )
 
 
-def project(x: Float[Array, "b t d"], kernel: Float[Array, "d w"], *how: Any, **options: Any) -> Float[Array, "b t w"]:
+def project(
+    x: Float[Array, "*shape d"], kernel: Float[Array, "d w"], *how: Any, **options: Any
+) -> Float[Array, "*shape w"]:
     """Multiply as a Linear layer does; on a CPU in a way that is quick for bfloat16 too."""
-    if jax.default_backend() != "cpu":
+    if x.dtype == jnp.float32 or jax.default_backend() != "cpu":
         return jax.lax.dot_general(x, kernel, *how, **options)
-    return einsum_float32("btd,dw->btw", x, kernel).astype(x.dtype)
+    rows = einsum_float32("td,dw->tw", x.reshape(-1, x.shape[-1]), kernel)
+    return rows.reshape(*x.shape[:-1], -1).astype(x.dtype)
 
 
 def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:

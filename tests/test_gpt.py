@@ -113,6 +113,17 @@ def test_products_are_summed_in_float32(batch, rows, dtype):
         np.testing.assert_allclose(product, exact, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("shape", [(16,), (1, 16), (5, 16), (2, 3, 16)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_linear_takes_any_shape(shape, dtype):
+    layer = gpt.linear(16, 24, bias=True, dtype=dtype, rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), shape, dtype)
+    y = layer(x)
+    assert y.dtype == dtype
+    exact = np.asarray(x, np.float64) @ np.asarray(layer.kernel[...], np.float64)
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=0, atol=1e-5 if dtype == jnp.float32 else 2e-2)
+
+
 def test_bfloat16_runs_in_bfloat16_and_scores_in_float32():
     model = GPT(GPTConfig(50, 40, num_layers=2, num_heads=2, hidden_size=16), dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(model))} == {jnp.dtype(jnp.bfloat16)}
