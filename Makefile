@@ -5,12 +5,13 @@ VENV ?= .venv
 TEXT ?= Hello, my dog is cute
 OUT ?= hello.wav
 ARGS ?=
+WORK ?= build/nano
 export TEXT
 
 BIN = $(VENV)/bin
 OLDEST = .venv-oldest
 
-.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu clean help
+.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu nano clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
@@ -21,6 +22,7 @@ help:
 	@echo 'make lint              check style and types'
 	@echo 'make format            mend what can be mended of the style'
 	@echo 'make bench             measure the speed on this machine, beside transformers'
+	@echo 'make nano              make the checkpoint that comes with the package anew, from nothing, in $(WORK) (hours)'
 	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; bench.json'
 
 speak: $(VENV)/.installed
@@ -56,6 +58,9 @@ bench: $(VENV)/.installed-tests
 bench-gpu: $(VENV)/.installed-tests
 	$(BIN)/python -m pip install --quiet "jax[cuda13]"
 	$(BIN)/python -m bark_jax bench --shape large --batch 1,8,32 --against transformers --json bench.json $(ARGS)
+
+nano: $(VENV)/.installed-tests
+	$(BIN)/python -m bark_jax.train.nano -o $(WORK) --to assets/nano $(ARGS)
 
 clean:
 	rm -rf .venv .venv-oldest build *.egg-info

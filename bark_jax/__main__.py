@@ -27,6 +27,7 @@ from bark_jax.pipeline import DTYPES, Bark, check_dtype, embedded_networks
 from bark_jax.sound import GrowingWav
 from bark_jax.speech import Speech
 from bark_jax.tokens import TokenConfig
+from bark_jax.train import cli as training
 from bark_jax.voices import LANGUAGES, VoiceLibrary
 
 EXAMPLES = """examples:
@@ -41,6 +42,7 @@ EXAMPLES = """examples:
   bark-jax info --checkpoint bark-small/
   bark-jax bench --batch 1,8,32 --against transformers --json bench.json
   bark-jax scaling --mesh 1x1,4x1,2x2,1x4
+  bark-jax train all --data recordings/ --config nano -o run/
 """
 
 
@@ -96,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     _add_checkpoint_options(command)
     command = add("bench", bench.run, "measure the speed of every stage on this machine")
     bench.add_options(command)
+    command = add("train", training.run, "train the networks on recordings of your own")
+    training.add_options(command)
     command = add("scaling", scaling.run, "count what devices of a mesh hold and exchange, and compare their tokens")
     scaling.add_options(command)
     return top

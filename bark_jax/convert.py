@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarr
 
 
 def write_safetensors(
-    tensors: dict[str, LazyTensor | np.ndarray], path: Path, progress: Callable[[int, int], None] | None
+    tensors: Mapping[str, LazyTensor | np.ndarray], path: Path, progress: Callable[[int, int], None] | None
 ) -> None:
     """Write tensors one by one, the widest numbers first, so that each lies at a multiple of its width."""
     names = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}

@@ -20,7 +20,7 @@ from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig
 
-SHAPES = {
+SHAPES: dict[str, Any] = {
     "small": {"num_layers": 12, "num_heads": 12, "hidden_size": 768},
     "large": {"num_layers": 24, "num_heads": 16, "hidden_size": 1024},
     "tiny": {"num_layers": 2, "num_heads": 2, "hidden_size": 32},  # to test with; not published

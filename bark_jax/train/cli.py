@@ -1,0 +1,72 @@
+"""The command line of training: `python -m bark_jax train PART --data FOLDER --config RECIPE -o RUN`."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+PARTS = {
+    "units": "find the semantic units: k-means over cepstra",
+    "codec": "train the codec",
+    "semantic": "train text to units",
+    "coarse": "train units to the two coarse codebooks",
+    "fine": "train each other codebook from those before it",
+    "checkpoint": "put the parts together, in half precision and Hugging Face's layout, into RUN/checkpoint",
+    "all": "all of these in turn",
+}
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("part", choices=PARTS, help="; ".join(f"{name}: {what}" for name, what in PARTS.items()))
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="recordings in LJSpeech's layout: metadata.csv with `id|text` on each line, and wavs/id.wav; "
+        "needed once for each RUN",
+    )
+    command.add_argument(
+        "--config", default="nano", metavar="RECIPE", help="nano, small (the published sizes), tiny, or a JSON file"
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="a folder for all parts; one there is gone on with",
+    )
+    command.add_argument("--steps", type=int, metavar="N", help="of this part, where the recipe's will not do")
+    command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
+
+
+def run(options: argparse.Namespace) -> None:
+    try:
+        import optax  # noqa: F401
+        import orbax.checkpoint  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"training needs {error.name}: pip install 'bark-jax[train]'") from error
+    from bark_jax.train import loop, recipe
+    from bark_jax.train.run import Run
+
+    loop.use_all_cores(options.cores or os.cpu_count() or 1)
+    chosen = recipe.read(options.config)
+    if options.steps is not None:
+        chosen = with_steps(chosen, options.part, options.steps)
+    made = Run(options.output, chosen, options.data)
+    parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
+    for part in parts:
+        if part == "checkpoint":
+            made.checkpoint(options.output / "checkpoint")
+        else:
+            getattr(made, part)()
+        print(f"{options.output}: {part} is done", flush=True)
+
+
+def with_steps(chosen: Any, part: str, steps: int) -> Any:
+    """Change the number of steps of one part. Raises ValueError for a part that has none, or a number below 1."""
+    name = f"{part}_training"
+    if steps < 1 or not hasattr(chosen, name):
+        raise ValueError(f"steps is {steps} for {part}: it must be 1 or more, for codec, semantic, coarse or fine")
+    return dataclasses.replace(chosen, **{name: dataclasses.replace(getattr(chosen, name), steps=steps)})

@@ -1,0 +1,201 @@
+"""Judge a checkpoint by what recognisers hear: `python -m bark_jax.train.evaluate --help`.
+
+Sentences that it was not trained on are read by the teacher, and by the checkpoint with one stage more at a
+time, so that one sees where words are lost:
+
+    recordings                                          what the judges make of the teacher
+    codec                recording ─▶ codes ─▶ sound    with 8 codebooks, and with the first 2
+    + fine               its first 2 codebooks ─▶ 8 ─▶ sound
+    + coarse             its units ─▶ 2 ─▶ 8 ─▶ sound
+    + semantic           its text ─▶ units ─▶ 2 ─▶ 8 ─▶ sound, end to end
+    shuffled             the last against the texts of others: what chance gives
+"""
+
+import argparse
+import dataclasses
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import bark_jax
+from bark_jax import Bark
+from bark_jax.table import table
+from bark_jax.train import judges, teacher, units
+from bark_jax.train.data import load, read_metadata
+
+COUNT, SEED = 120, 99  # sentences, and where they come from
+AT_ONCE = 24  # texts in a batch
+FEWEST_WORDS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Hold the judgement of one way to make sound: shares of words wrong, and distances from the recordings."""
+
+    name: str
+    pocketsphinx: float | None
+    whisper: float | None  # of the sentences that make sense
+    stoi: float | None = None
+    mel: float | None = None  # mean difference of log-mels
+
+
+def unseen_texts(count: int, seed: int) -> list[str]:
+    """Make sentences of everyday words that `teacher.training_texts` does not have."""
+    made = teacher.sentences(4 * count, seed, without=teacher.training_texts())
+    return [text for text in made if len(text.split()) >= FEWEST_WORDS][:count]
+
+
+def sounds(bark: Bark, texts: Sequence[str], recordings: list[np.ndarray], seed: int) -> tuple[dict[str, Any], float]:
+    """Make the sound of each row; return them, and the share of texts whose end was reached.
+
+    Raises:
+        ValueError: the checkpoint has no semantic units.
+    """
+    tokens, rate = bark.tokens, bark.sample_rate
+    assert bark.voices is not None  # every checkpoint in a folder has a library
+    centres = units.load(bark.voices.folder)
+    true_units = [units.encode(x, centres, rate, tokens.semantic_rate_hz) for x in recordings]
+    true_codes = bark.encode(recordings)
+    seeds = [seed + i for i in range(len(texts))]
+
+    def at_once(run: Callable[..., list[Any]], rows: Sequence[Any], name: str) -> list[Any]:
+        made = []
+        for first in tqdm(range(0, len(rows), AT_ONCE), name, unit="batch"):
+            part = slice(first, first + AT_ONCE)
+            made += run(list(rows[part]), seed=seeds[part])
+        return made
+
+    q = tokens.n_coarse_codebooks
+    fine = at_once(bark.coarse_to_fine, [codes[:q] for codes in true_codes], "fine")
+    coarse = at_once(bark.semantic_to_coarse, true_units, "coarse")
+    speeches = at_once(lambda texts, seed: bark.generate(texts, seed=seed, progress=False), texts, "text")
+    ended = np.mean([len(speech.semantic) < tokens.max_new_tokens for speech in speeches])
+    made = {
+        "recordings": recordings,
+        "codec": bark.decode(true_codes),
+        f"codec, {q} codebooks": bark.decode([codes[:q] for codes in true_codes]),
+        "+ fine": bark.decode(fine),
+        "+ coarse": bark.decode(at_once(bark.coarse_to_fine, coarse, "fine")),
+        "+ semantic": [speech.samples for speech in speeches],
+    }
+    return made, float(ended)
+
+
+def judge(
+    texts: Sequence[str], made: dict[str, list[np.ndarray]], rate: int, words: Sequence[str], use: Sequence[str]
+) -> tuple[list[Row], dict[str, list[str]]]:
+    """Let the judges hear every row; return what they find, and what they wrote down."""
+    sensible = [i for i, text in enumerate(texts) if text[0].isupper()]
+    rows, written = [], {}
+    clean = made["recordings"]
+    for name, sound in tqdm(made.items(), "judges", unit="row"):
+        rate_of, heard = {}, {}
+        if "pocketsphinx" in use:
+            heard["pocketsphinx"] = judges.pocketsphinx(sound, rate, words)
+            rate_of["pocketsphinx"] = judges.compare(texts, heard["pocketsphinx"]).error_rate
+        if "whisper" in use:
+            heard["whisper"] = judges.whisper([sound[i] for i in sensible], rate)
+            rate_of["whisper"] = judges.compare([texts[i] for i in sensible], heard["whisper"]).error_rate
+        aligned = name.startswith("codec") or name == "+ fine"
+        pairs = [(x, y[: len(x)]) for x, y in zip(clean, sound, strict=True)] if aligned else []
+        rows.append(
+            Row(
+                name,
+                rate_of.get("pocketsphinx"),
+                rate_of.get("whisper"),
+                float(np.mean([judges.stoi(x, y, rate) for x, y in pairs])) if pairs else None,
+                float(np.mean([judges.mel_distance(x, y, rate) for x, y in pairs])) if pairs else None,
+            )
+        )
+        written |= {f"{name}, {judge}": lines for judge, lines in heard.items()}
+    shuffled = {}
+    for judge, all_texts in (("pocketsphinx", list(texts)), ("whisper", [texts[i] for i in sensible])):
+        if judge in use:
+            others = all_texts.copy()
+            random.Random(0).shuffle(others)
+            shuffled[judge] = judges.compare(others, written[f"{rows[-1].name}, {judge}"]).error_rate
+    rows.append(Row("shuffled", shuffled.get("pocketsphinx"), shuffled.get("whisper")))
+    return rows, written
+
+
+def evaluate(
+    bark: Bark, *, count: int = COUNT, seed: int = 0, use: Sequence[str] = ("pocketsphinx", "whisper"), data: Any = None
+) -> dict[str, Any]:
+    """Judge a checkpoint; return the rows, the share of ends reached, and what was heard.
+
+    Args:
+        data: a folder of recordings in LJSpeech's layout; None: the teacher reads sentences of its own.
+
+    Raises:
+        ValueError: the teacher, or a judge, is not installed.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(data or temporary)
+        if data is None:
+            teacher.record(unseen_texts(count, SEED), folder)
+        entries = read_metadata(folder)[:count]
+        rate = bark.sample_rate
+        recordings = [load(folder / "wavs" / f"{name}.wav", rate) / np.float32(32_768) for name, _ in entries]
+    texts = [text for _, text in entries]
+    every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}
+    words = judges.known_words(sorted(every_word))
+    made, ended = sounds(bark, texts, recordings, seed)
+    rows, written = judge(texts, made, rate, words, use)
+    return {
+        "sentences": len(texts),
+        "vocabulary": len(words),
+        "words": sum(len(judges.words(text)) for text in texts),
+        "ended": ended,
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "texts": texts,
+        "heard": written,
+    }
+
+
+def report(found: dict[str, Any]) -> list[str]:
+    """Lay out what `evaluate` found."""
+
+    def percent(x: float | None) -> str | None:
+        return None if x is None else f"{100 * x:.1f}"
+
+    rows = [
+        (row["name"], percent(row["pocketsphinx"]), percent(row["whisper"]), row["stoi"], row["mel"])
+        for row in found["rows"]
+    ]
+    return [
+        f"{found['sentences']} sentences, {found['words']} words, never trained on; % of words wrong:",
+        *table("", "pocketsphinx", "whisper", "STOI", "mel distance", rows=rows),
+        f"ended by itself: {100 * found['ended']:.1f}%",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    top = argparse.ArgumentParser(prog="python -m bark_jax.train.evaluate", description=(__doc__ or "").split("\n")[0])
+    top.add_argument("--checkpoint", metavar="FOLDER", help="with semantic units (the embedded one)")
+    top.add_argument("--data", type=Path, metavar="FOLDER", help="recordings to compare with (the teacher's own)")
+    top.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"of sentences ({COUNT})")
+    top.add_argument("--seed", type=int, default=0, help="of generation (0)")
+    top.add_argument("--judges", default="pocketsphinx,whisper", help="which (pocketsphinx,whisper)")
+    top.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, and heard")
+    options = top.parse_args(arguments)
+    found = evaluate(
+        bark_jax.load(options.checkpoint),
+        count=options.count,
+        seed=options.seed,
+        use=options.judges.split(","),
+        data=options.data,
+    )
+    print(*report(found), sep="\n")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

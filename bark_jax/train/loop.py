@@ -1,0 +1,164 @@
+"""The training loop that all networks share: data parallel, resumable, with progress and a log.
+
+    batch(step) ──▶ update(state, batch, step) ──▶ state, losses       on all devices, each with its part of the batch
+
+A batch, and every random number of an update, depends on the seed and the number of the step alone. So a
+run that was killed and started again ends with the same weights as one that was not.
+"""
+
+import concurrent.futures
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tqdm import tqdm
+
+DATA = "data"  # the axis of the mesh over which a batch is shared
+REPORT_STEPS = 50
+SAVE_S = 120  # seconds between two checkpoints
+
+State = dict[str, Any]
+Losses = dict[str, jax.Array]
+Update = Callable[[State, Any, jax.Array], tuple[State, Losses]]
+
+
+def use_all_cores(count: int) -> None:
+    """Make a device of each core, where JAX has only a CPU; call it before anything is computed.
+
+    XLA computes narrow layers on one core: two devices with half of the batch each are quicker.
+    """
+    jax.config.update("jax_num_cpu_devices", count)
+
+
+def adam(rate: float, steps: int, *, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransformation:
+    """Build Adam with a warm-up of 100 steps, a cosine down to 3% of the rate, and clipped gradients.
+
+    Weight decay is for matrices alone.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, steps // 10 + 1), max(steps, 2), 0.03 * rate)
+
+    def matrices(params: Any) -> Any:
+        return jax.tree.map(lambda x: x.ndim > 1, params)
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=matrices)
+    )
+
+
+def mean_gradients(loss: Callable[..., tuple[jax.Array, Any]], params: Any, *args: Any) -> tuple[Any, Any]:
+    """Differentiate a loss with respect to its first argument, on each device, and average; `loss` returns extras."""
+    gradients, extras = jax.grad(loss, has_aux=True)(params, *args)
+    return jax.lax.pmean(gradients, DATA), extras
+
+
+def descend(
+    optimizer: optax.GradientTransformation, gradients: Any, params: Any, state: optax.OptState
+) -> tuple[Any, optax.OptState]:
+    """Take one step of an optimiser; return the parameters and its state."""
+    with jax.numpy_dtype_promotion("standard"):  # optax raises floats to powers of whole numbers
+        changes, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, changes), state
+
+
+def run(
+    update: Update,
+    start: Callable[[], State],
+    batch: Callable[[int], Any],
+    folder: Path,
+    *,
+    steps: int,
+    before: Mapping[int, Callable[[State], State]] | None = None,
+) -> State:
+    """Run `update` for so many steps, from the last checkpoint in `folder` if there is one; return the state.
+
+    Args:
+        update: computes on one device, with its part of the batch; what it returns must be the same on all:
+            it averages over the axis `DATA`.
+        start: makes the state of step 0.
+        batch: makes the batch of a step, arrays whose first axis is shared over the devices.
+        before: what is done to the state, once, before a certain step.
+
+    Ctrl-C and errors save a checkpoint first. `folder` gets `state/` and `log.jsonl`, a line of mean losses
+    for each `REPORT_STEPS` steps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mesh = Mesh(np.array(jax.devices()), (DATA,))
+    whole, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA))
+
+    def count_and_update(at: Mapping[str, Any], batch: Any) -> tuple[Mapping[str, Any], Losses]:
+        state, losses = update(at["state"], batch, at["step"])
+        return {"state": state, "step": at["step"] + 1}, losses
+
+    compiled = jax.jit(
+        jax.shard_map(count_and_update, mesh=mesh, in_specs=(P(), P(DATA)), out_specs=(P(), P()), check_vma=False),
+        donate_argnums=0,
+    )
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+    with ocp.CheckpointManager((folder / "state").absolute(), options=options) as manager:
+        at = jax.device_put({"state": start(), "step": jnp.int32(0)}, whole)
+        first = manager.latest_step() or 0
+        if first:
+            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, at)
+            at = manager.restore(first, args=ocp.args.StandardRestore(abstract))
+
+        def save() -> None:
+            step = int(at["step"])
+            if step > (manager.latest_step() or 0):
+                manager.save(step, args=ocp.args.StandardSave(at))
+
+        log, saved = Log(folder / "log.jsonl", first), time.monotonic()
+        with (
+            concurrent.futures.ThreadPoolExecutor(1) as pool,
+            tqdm(total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05) as bar,
+        ):
+            ready = pool.submit(batch, first)
+            try:
+                for step in range(first, steps):
+                    if before and step in before:
+                        at = at | {"state": jax.device_put(before[step](at["state"]), whole)}
+                    now, ready = ready.result(), pool.submit(batch, step + 1)
+                    at, losses = compiled(at, jax.device_put(now, shared))
+                    log.add(step + 1, losses)
+                    bar.set_postfix_str(log.shown, refresh=False)
+                    bar.update()
+                    if time.monotonic() - saved > SAVE_S:
+                        save()
+                        saved = time.monotonic()
+            finally:
+                save()
+    return at["state"]
+
+
+class Log:
+    """Write mean losses to a file of JSON lines, without waiting for the device at each step."""
+
+    def __init__(self, path: Path, first: int):
+        lines = path.read_text(encoding="utf-8").splitlines() if first and path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= first]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.path, self.waiting, self.shown = path, [], ""
+        self.seconds = json.loads(kept[-1])["seconds"] if kept else 0.0
+        self.began = time.monotonic() - self.seconds
+
+    def add(self, step: int, losses: Losses) -> None:
+        """Take the losses of a step; the host runs at most two steps ahead of the device."""
+        self.waiting.append(losses)
+        if len(self.waiting) > 1:
+            jax.block_until_ready(self.waiting[-2])
+        if step % REPORT_STEPS:
+            return
+        mean = {name: float(np.mean([float(each[name]) for each in self.waiting])) for name in losses}
+        self.waiting.clear()
+        self.shown = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
+        entry = {"step": step, "seconds": round(time.monotonic() - self.began, 1)} | mean
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")

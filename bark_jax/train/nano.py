@@ -1,0 +1,168 @@
+"""Make the checkpoint that comes with the package, from nothing: `python -m bark_jax.train.nano -o WORK`.
+
+    sentences ─▶ teacher ─▶ WORK/recordings ─▶ all parts of a run ─▶ voices ─▶ judgement ─▶ model card ─▶ CHECKPOINT
+
+What is done is not done again: after Ctrl-C or a crash the same command goes on.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bark_jax
+from bark_jax import Bark
+from bark_jax.train import evaluate, loop, recipe, teacher
+from bark_jax.train.run import Run
+from bark_jax.voices import LISTING, Voice
+
+VOICES = {"en_speaker_0": ("My name is bark and i can speak.", 0), "en_speaker_1": ("Welcome to the big old house.", 1)}
+TEMPERATURES = {"semantic_temperature": 0.5, "coarse_temperature": 0.5, "fine_temperature": 0.3}
+
+CARD = """---
+license: mit
+language: en
+pipeline_tag: text-to-speech
+---
+
+# Nano: a small Bark that speaks
+
+Four networks of {parameters:.1f} million parameters in Bark's layout, trained by `bark_jax.train` to speak English
+in one voice. **The voice is synthetic**: it is that of the teacher, a synthesiser. It is here to be learnt from, and
+to try the package without a download; it is no match for `suno/bark`.
+
+- **Use**: `bark_jax.load()`, or `transformers.BarkModel.from_pretrained` on this folder.
+- **Text**: letters, digits, `, . ? !`; up to {letters} letters at once. Of other characters a warning tells.
+- **Data**: {recordings:,} sentences ({hours:.1f} hours), made by `bark_jax/train/teacher.py`: {everyday} everyday words
+  in patterns and in any order, and {common:,} of the most common English words (SCOWL), read by flite's voice `rms`.
+- **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again.
+- **Voices**: {voices}, made from its own generations. All sound like the teacher; they set pace and melody.
+
+## Training
+
+| network | parameters | steps | minutes | {losses} |
+|---|---|---|---|---|
+{training}
+
+On {machine}.
+
+## Judgement
+
+`python -m bark_jax.train.evaluate`:
+
+```
+{judgement}
+```
+
+pocketsphinx hears with a loop of {words} everyday words in any order; Whisper (tiny.en) hears the sentences that
+make sense. `shuffled` is what chance gives.
+
+## Licences
+
+The weights are under the MIT licence of this project. They were trained on the output of flite (Carnegie Mellon
+University, BSD-like licence) with its voice `rms`, made from the CMU Arctic databases:
+
+> Language Technologies Institute, Carnegie Mellon University. Copyright (c) 2003. All Rights Reserved. Permission to
+> use, copy, modify, and distribute this software and its documentation for any purpose is hereby granted without fee,
+> provided that the above copyright notice and this permission notice appear in all copies.
+
+and on words of SCOWL, copyright 2000-2011 by Kevin Atkinson, which may be used, copied, modified, distributed and
+sold for any purpose without fee, provided that the copyright notice appears in all copies.
+"""
+
+
+def make(work: Path, output: Path, *, machine: str) -> None:
+    """Make the checkpoint in `work`, then copy it to `output`.
+
+    Args:
+        machine: what to say in the model card about where it was trained.
+
+    Raises:
+        ValueError: flite or SCOWL is not installed, or a judge.
+    """
+    texts = teacher.training_texts()
+    teacher.record(texts, work / "recordings")
+    run = Run(work, recipe.NANO, work / "recordings")
+    for part in ("units", "codec", "semantic", "coarse", "fine"):
+        getattr(run, part)()
+    checkpoint = work / "checkpoint"
+    run.checkpoint(checkpoint, generation=TEMPERATURES)
+    save_voices(bark_jax.load(checkpoint), checkpoint)
+    found = evaluate.evaluate(bark_jax.load(checkpoint))
+    (work / "judgement.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (checkpoint / "README.md").write_text(card(run, found, machine), encoding="utf-8")
+    shutil.copytree(checkpoint, output, dirs_exist_ok=True)
+    print(*evaluate.report(found), f"{output}: written", sep="\n")
+
+
+def save_voices(bark: Bark, folder: Path) -> None:
+    """Speak each of the voices' sentences and keep its tokens, in Hugging Face's layout."""
+    listing: dict[str, Any] = {"repo_or_path": "."}
+    for name, (text, seed) in VOICES.items():
+        voice: Voice = bark.generate(text, seed=seed, progress=False).voice()
+        listing[name] = {}
+        for prompt, array in voice.to_dict().items():
+            path = Path("speaker_embeddings", f"{name}_{prompt}.npy")
+            (folder / path.parent).mkdir(exist_ok=True)
+            np.save(folder / path, array)
+            listing[name][prompt] = str(path)
+    (folder / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+
+
+def card(run: Run, found: dict[str, Any], machine: str) -> str:
+    """Write the model card."""
+    networks = {"codec": run.codec(), "semantic": run.semantic(), "coarse": run.coarse(), "fine": run.fine()}
+    rows, total = [], 0
+    for name, network in networks.items():
+        size = parameters(network)
+        total += size
+        last = (run.folder / name / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        log = json.loads(last)
+        shown = ", ".join(f"{key} {value:.3g}" for key, value in log.items() if key not in ("step", "seconds"))
+        rows.append(f"| {name} | {size / 1e6:.2f} M | {log['step']:,} | {log['seconds'] / 60:.0f} | {shown} |")
+    prepared = run.recordings
+    return CARD.format(
+        parameters=total / 1e6,
+        letters=run.recipe.tokens.max_input_semantic_length,
+        recordings=len(prepared),
+        hours=prepared.lengths.sum() / prepared.sample_rate / 3600,
+        everyday=len(teacher.EVERYDAY),
+        common=len(teacher.common_words()),
+        voices=" and ".join(f"`{name}`" for name in VOICES),
+        losses="last losses",
+        training="\n".join(rows),
+        machine=machine,
+        judgement="\n".join(evaluate.report(found)),
+        words=found["vocabulary"],
+    )
+
+
+def parameters(network: Any) -> int:
+    import jax
+    from flax import nnx
+
+    return sum(x.size for x in jax.tree.leaves(nnx.state(network)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    top = argparse.ArgumentParser(prog="python -m bark_jax.train.nano", description=(__doc__ or "").split("\n")[0])
+    top.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="WORK", help="where all parts are made and kept"
+    )
+    top.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes at last")
+    top.add_argument(
+        "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
+    )
+    options = top.parse_args(arguments)
+    loop.use_all_cores(os.cpu_count() or 1)
+    make(options.output, options.to, machine=options.machine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

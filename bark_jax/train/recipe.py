@@ -1,0 +1,166 @@
+"""Recipes: the sizes of four networks, the ids they share, and how each is trained.
+
+nano     the checkpoint that comes with the package, for two cores and an afternoon
+small    the published small shapes, for accelerators
+tiny     to test with
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from bark_jax import random_checkpoint
+from bark_jax.codec import CodecConfig
+from bark_jax.fine import FineConfig
+from bark_jax.gpt import GPTConfig
+from bark_jax.tokens import TokenConfig
+from bark_jax.train.codec import CodecTraining
+from bark_jax.train.language import Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Hold all that decides what training makes of recordings."""
+
+    tokens: TokenConfig
+    codec: CodecConfig
+    semantic: GPTConfig
+    coarse: GPTConfig
+    fine: FineConfig
+    codec_training: CodecTraining
+    semantic_training: Training
+    coarse_training: Training
+    fine_training: Training
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Recipe":
+        """Read what `to_dict` made; raises ValueError for fields that no recipe has, or lacks."""
+        kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+        if content.keys() != kinds.keys():
+            raise ValueError(f"a recipe has {', '.join(kinds)}, not {', '.join(content)}")
+        try:
+            made = {name: kind(**_tuples(content[name])) for name, kind in kinds.items()}  # type: ignore[operator]
+        except TypeError as error:
+            raise ValueError(f"the recipe has a field that is not known: {error}") from error
+        return cls(**made)
+
+
+def _tuples(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in section.items()}
+
+
+def small_ids(semantic: int, text: int, codes: int, **lengths: int) -> TokenConfig:
+    """Number the ids as Bark does, without gaps: so many units, text ids, and entries of a codebook."""
+    first_text, end_of_coarse = semantic + 1, semantic + 2 * codes
+    return TokenConfig(
+        semantic_vocab_size=semantic,
+        semantic_pad_token=semantic,
+        eos_token_id=semantic,
+        text_encoding_offset=first_text,
+        text_pad_token=first_text + text,
+        semantic_infer_token=first_text + text + 1,
+        coarse_semantic_pad_token=end_of_coarse,
+        coarse_infer_token=end_of_coarse + 1,
+        codebook_size=codes,
+        **lengths,
+    )
+
+
+def recipe(tokens: TokenConfig, codec: CodecConfig, sizes: dict[str, dict[str, Any]], **training: Any) -> Recipe:
+    """Build a recipe of transformers that are as long as the ids' windows need."""
+    coarse_ids = tokens.coarse_infer_token + 1
+    coarse_length = tokens.max_coarse_input_length + 1 + tokens.max_coarse_history + tokens.sliding_window_len
+    semantic_length = tokens.max_input_semantic_length + 1 + tokens.max_new_tokens
+    return Recipe(
+        tokens,
+        codec,
+        GPTConfig(
+            tokens.semantic_infer_token + 1, tokens.eos_token_id + 1, **sizes["semantic"], block_size=semantic_length
+        ),
+        GPTConfig(coarse_ids, coarse_ids, **sizes["coarse"], block_size=coarse_length),
+        FineConfig(tokens.codebook_size + 1, **sizes["fine"], block_size=tokens.max_fine_input_length),
+        **training,
+    )
+
+
+def gpt_sizes(layers: int, heads: int, width: int) -> dict[str, Any]:
+    return {"num_layers": layers, "num_heads": heads, "hidden_size": width}
+
+
+NANO = recipe(
+    small_ids(
+        semantic=512,
+        text=34,
+        codes=512,
+        max_input_semantic_length=64,
+        max_new_tokens=256,
+        max_coarse_input_length=88,
+        max_coarse_history=180,
+        sliding_window_len=60,
+        max_fine_input_length=256,
+        max_fine_history_length=128,
+    ),
+    CodecConfig(
+        num_filters=16,
+        upsampling_ratios=(5, 8, 8),
+        hidden_size=64,
+        codebook_size=512,
+        target_bandwidths=(1.5, 3.0, 6.0),
+    ),
+    {"semantic": gpt_sizes(4, 4, 192), "coarse": gpt_sizes(4, 4, 192), "fine": gpt_sizes(4, 4, 128)},
+    codec_training=CodecTraining(steps=10_000, batch=8, frames=60),
+    semantic_training=Training(steps=6_000, batch=32),
+    coarse_training=Training(steps=6_000, batch=24),
+    fine_training=Training(steps=2_000, batch=24, decay=0.01),
+)
+SMALL = Recipe(
+    random_checkpoint.TOKENS,
+    CodecConfig(),
+    GPTConfig(129_600, 10_048, **random_checkpoint.SHAPES["small"]),
+    GPTConfig(12_096, 12_096, **random_checkpoint.SHAPES["small"]),
+    FineConfig(1_056, **random_checkpoint.SHAPES["small"]),
+    CodecTraining(steps=300_000, batch=64, frames=75, rate=3e-4),
+    Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
+    Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
+    Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
+)
+TINY = recipe(
+    small_ids(
+        semantic=32,
+        text=34,
+        codes=512,
+        max_input_semantic_length=32,
+        max_new_tokens=96,
+        max_coarse_input_length=32,
+        max_coarse_history=60,
+        sliding_window_len=20,
+        max_fine_input_length=64,
+        max_fine_history_length=32,
+    ),
+    CodecConfig(
+        num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=512, target_bandwidths=(1.5, 3.0, 6.0)
+    ),
+    {name: gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")},
+    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4),
+    semantic_training=Training(steps=8, batch=4),
+    coarse_training=Training(steps=8, batch=4),
+    fine_training=Training(steps=8, batch=4),
+)
+RECIPES = {"nano": NANO, "small": SMALL, "tiny": TINY}
+
+
+def read(name: str) -> Recipe:
+    """Find a recipe by name, or read a JSON file. Raises ValueError for what is neither."""
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"config is {name}: choose one of {', '.join(RECIPES)}, or name a JSON file of a recipe")
+    try:
+        return Recipe.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error

@@ -1,0 +1,237 @@
+"""One run: from a folder of recordings to a checkpoint, a part at a time, each part once.
+
+    recordings ─▶ prepared/ ─┬─▶ units.safetensors ─▶ units.npy ─┬─▶ semantic/
+                             └─▶ codec/ ──────────▶ codes.npy ──┴─▶ coarse/, fine/      all ─▶ checkpoint/
+
+A part that is there is not made again; one that was interrupted goes on from its last state. The recipe
+that a run began with stays with it.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from tqdm import tqdm
+
+from bark_jax import checkpoints, weights
+from bark_jax.codec import Codec, encode_audio
+from bark_jax.convert import write_safetensors
+from bark_jax.fine import FineModel
+from bark_jax.gpt import GPT
+from bark_jax.text import encode
+from bark_jax.train import codec, data, language, units
+from bark_jax.train.export import tensors
+from bark_jax.train.letters import PAD, UNKNOWN, letters_tokenizer
+from bark_jax.train.recipe import Recipe
+
+PARTS = ("units", "codec", "semantic", "coarse", "fine")
+RECIPE, WEIGHTS = "recipe.json", "model.safetensors"
+ENCODED_AT_ONCE = 32  # recordings
+UNITS_LEARNT_FROM = 400_000  # frames: two hours
+
+
+class Run:
+    """Hold the folder of one run, and make its parts."""
+
+    def __init__(self, folder: Path, recipe: Recipe, recordings: Path | None = None):
+        """Begin a run, or go on with one.
+
+        Args:
+            recordings: a folder in LJSpeech's layout; may be left out once they are prepared.
+
+        Raises:
+            ValueError: the run was begun with another recipe, or there are no recordings.
+        """
+        self.folder, self.recipe, self.source = folder, recipe, recordings
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(recipe.to_dict(), indent=1)
+        path = folder / RECIPE
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+            raise ValueError(f"{folder} was begun with another recipe, {path}: pass that one, or choose another folder")
+        path.write_text(text + "\n", encoding="utf-8")
+
+    @functools.cached_property
+    def recordings(self) -> data.Recordings:
+        """The recordings, prepared once."""
+        prepared = self.folder / "prepared"
+        if (prepared / data.RECORDINGS).is_file():
+            return data.Recordings.open(prepared)
+        if self.source is None:
+            raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
+        return data.prepare(self.source, prepared, self.recipe.codec.sampling_rate)
+
+    def units(self) -> np.ndarray:
+        """Find the centres of the semantic units (k, d)."""
+        path = self.folder / units.FILE
+        if not path.is_file():
+            wanted, features = UNITS_LEARNT_FROM, []
+            for i in tqdm(
+                np.random.default_rng(0).permutation(len(self.recordings)).tolist(), "units", unit="recording"
+            ):
+                features.append(self.features(self.recordings[i]))
+                wanted -= len(features[-1])
+                if wanted < 0:
+                    break
+            centres, _ = units.k_means(
+                np.concatenate(features), self.recipe.tokens.semantic_vocab_size, seed=0, rounds=20
+            )
+            units.save(centres, self.folder)
+        return units.load(self.folder)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        return units.features(samples, self.recipe.codec.sampling_rate, self.recipe.tokens.semantic_rate_hz)
+
+    def codec(self) -> Codec:
+        """Train the codec."""
+
+        def train() -> Codec:
+            return codec.train(self.recipe.codec, self.recipe.codec_training, self.recordings, self.folder / "codec")
+
+        return self._once("codec", "codec_model", self.recipe.codec, train)
+
+    def semantic(self) -> GPT:
+        """Train the semantic model."""
+        recipe = self.recipe
+        return self._once(
+            "semantic",
+            "semantic",
+            recipe.semantic,
+            lambda: language.train_semantic(
+                recipe.semantic,
+                recipe.tokens,
+                self.tokens(codes=False),
+                recipe.semantic_training,
+                self.folder / "semantic",
+            ),
+        )
+
+    def coarse(self) -> GPT:
+        """Train the coarse model."""
+        recipe = self.recipe
+        return self._once(
+            "coarse",
+            "coarse_acoustics",
+            recipe.coarse,
+            lambda: language.train_coarse(
+                recipe.coarse, recipe.tokens, self.tokens(), recipe.coarse_training, self.folder / "coarse"
+            ),
+        )
+
+    def fine(self) -> FineModel:
+        """Train the fine model."""
+        recipe = self.recipe
+        return self._once(
+            "fine",
+            "fine_acoustics",
+            recipe.fine,
+            lambda: language.train_fine(
+                recipe.fine, recipe.tokens, self.tokens(), recipe.fine_training, self.folder / "fine"
+            ),
+        )
+
+    def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
+        """Load a part's weights if it is done, else train it and keep them."""
+        path, how = self.folder / part / WEIGHTS, weights.NETWORKS[network]
+        if not path.is_file():
+            model = train()
+            write_safetensors(tensors(model, how.table(cfg)), path, None)
+        return weights.load_module(
+            lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), checkpoints.read_safetensors(path)
+        )
+
+    def tokens(self, *, codes: bool = True) -> language.Tokens:
+        """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
+
+        Raises:
+            ValueError: units or codec are not there yet.
+        """
+        recipe, tokenizer = self.recipe, letters_tokenizer()
+        all_units = self._encoded("units", self._encode_units)
+        all_codes = (
+            self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
+        )
+        kept = language.Tokens([], [], [])
+        for text, own_units, own_codes in zip(self.recordings.texts, all_units, all_codes, strict=False):
+            try:
+                ids = encode(text, tokenizer, recipe.tokens)
+            except ValueError:
+                continue
+            if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
+                kept.ids.append(ids)
+                kept.semantic.append(own_units)
+                kept.codes.append(own_codes)
+        left_out = len(all_units) - len(kept)
+        if left_out:
+            print(f"{left_out} of {len(all_units)} recordings do not fit the windows and are left out", flush=True)
+        return kept
+
+    def _encoded(self, name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
+        """Keep tokens (…, n) of all recordings end to end in one file, and their lengths in another."""
+        path, lengths_path = self.folder / f"{name}.npy", self.folder / f"{name}_lengths.npy"
+        if not lengths_path.is_file():
+            rows = make()
+            whole = open_memmap(path, "w+", np.uint16, (*rows[0].shape[:-1], sum(row.shape[-1] for row in rows)))
+            np.concatenate(rows, axis=-1, out=whole, casting="unsafe")
+            whole.flush()
+            np.save(lengths_path, [row.shape[-1] for row in rows])
+        ends = np.cumsum(np.load(lengths_path))
+        return np.split(np.load(path).astype(np.int32), ends[:-1], axis=-1)
+
+    def _encode_units(self) -> list[np.ndarray]:
+        centres, recipe = self._needed(units.FILE, "units", self.units), self.recipe
+        how = {"sample_rate": recipe.codec.sampling_rate, "unit_rate_hz": recipe.tokens.semantic_rate_hz}
+        every = tqdm(range(len(self.recordings)), "units", unit="recording")
+        return [units.encode(self.recordings[i], centres, **how) for i in every]
+
+    def _encode_codes(self) -> list[np.ndarray]:
+        model, cfg = self._needed(Path("codec", WEIGHTS), "codec", self.codec), self.recipe.codec
+        kbps = next(k for k in cfg.target_bandwidths if cfg.codebooks_at(k) == self.recipe.tokens.n_fine_codebooks)
+        order = np.argsort(self.recordings.lengths, kind="stable")  # a batch takes as long as the longest of it
+        codes: dict[int, np.ndarray] = {}
+        for some in tqdm(np.array_split(order, -(-len(order) // ENCODED_AT_ONCE)), "codes", unit="batch"):
+            sounds = [self.recordings[i] for i in some.tolist()]
+            codes |= dict(zip(some.tolist(), encode_audio(model, sounds, cfg.sampling_rate, kbps)))
+        return [codes[i] for i in range(len(order))]
+
+    def _needed(self, path: str | Path, part: str, make: Callable[[], Any]) -> Any:
+        if not (self.folder / path).is_file():
+            raise ValueError(f"{self.folder} has no {part} yet: train that first, `python -m bark_jax train {part}`")
+        return make()
+
+    def checkpoint(self, output: Path, *, dtype: Any = np.float16, generation: dict[str, float] | None = None) -> None:
+        """Write all parts as a checkpoint in Hugging Face's layout, in half precision.
+
+        Args:
+            generation: temperatures to state, by the names of `TokenConfig`.
+
+        Raises:
+            ValueError: a part is not there yet.
+        """
+        recipe = self.recipe
+        tokens = dataclasses.replace(recipe.tokens, **(generation or {}))
+        parts = {"semantic": "semantic", "coarse_acoustics": "coarse", "fine_acoustics": "fine", "codec_model": "codec"}
+        made, sections = {}, {}
+        for network, part in parts.items():
+            cfg, how = getattr(recipe, part), weights.NETWORKS[network]
+            model = self._needed(Path(part, WEIGHTS), part, getattr(self, part))
+            made |= {f"{network}.{key}": x for key, x in tensors(model, how.table(cfg), dtype).items()}
+            section = cfg.to_dict() if network == "codec_model" else dataclasses.asdict(cfg)
+            sections[how.config] = {"model_type": network} | section
+        sections[weights.NETWORKS["fine_acoustics"].config] |= {
+            "output_vocab_size": recipe.fine.input_vocab_size,
+            "tie_word_embeddings": True,
+        }
+        output.mkdir(parents=True, exist_ok=True)
+        config = {"model_type": "bark", "architectures": ["BarkModel"]} | sections
+        for name, content in ((checkpoints.CONFIG, config), (checkpoints.GENERATION_CONFIG, tokens.to_dict())):
+            (output / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_safetensors(made, output / WEIGHTS, None)
+        units.save(self.units(), output, np.float16)
+        letters_tokenizer().save(str(output / checkpoints.TOKENIZER_FILES[0]))
+        special = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": UNKNOWN, "pad_token": PAD}
+        (output / checkpoints.TOKENIZER_FILES[2]).write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")

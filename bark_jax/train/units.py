@@ -1,0 +1,94 @@
+"""Semantic units: any recording becomes semantic tokens, 49.9 of them for a second.
+
+    samples ──▶ log-mels at 49.9 Hz ──▶ cepstra of five frames (t, 70) ──nearest centre──▶ units (t,)
+
+This is the first round of HuBERT (arXiv 2106.07447): k-means over MFCCs, without the network that its later
+rounds train. The centres are saved with a checkpoint as `units.safetensors`.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from safetensors.numpy import load_file, save_file
+from scipy.fft import dct
+
+from bark_jax.train.spectra import mel_filters
+
+FILE = "units.safetensors"
+WINDOW = 1024  # samples, at 24 kHz
+MEL_BANDS = 40
+HIGHEST_HZ = 8_000.0
+CEPSTRA = 14
+LOUDNESS_WEIGHT = 0.4  # of the cepstrum 0
+CONTEXT = (0.35, 0.6, 1.0, 0.6, 0.35)  # weights of the frames before, at and behind a place
+FLOOR = 1e-4
+
+
+def features(samples: Float[np.ndarray, " n"], sample_rate: int, unit_rate_hz: float) -> Float[np.ndarray, "t 70"]:
+    """Compute cepstra, each with those of its two neighbours on both sides."""
+    count = int(len(samples) * unit_rate_hz / sample_rate)
+    middles = np.round((np.arange(count) + 0.5) * sample_rate / unit_rate_hz).astype(int)
+    emphasised = np.diff(samples, prepend=samples[:1] * 0) + 0.05 * samples
+    padded = np.pad(emphasised, WINDOW // 2)
+    windows = padded[middles[:, None] + np.arange(WINDOW)] * np.hanning(WINDOW).astype(np.float32)
+    magnitude = np.abs(np.fft.rfft(windows)).astype(np.float32) / (WINDOW / 4)
+    logs = np.log(magnitude @ mel_filters(WINDOW, MEL_BANDS, sample_rate, HIGHEST_HZ) + FLOOR)
+    cepstra = np.asarray(dct(logs, norm="ortho", axis=1))[:, :CEPSTRA]
+    cepstra[:, 0] *= LOUDNESS_WEIGHT
+    around = np.pad(cepstra, ((len(CONTEXT) // 2,) * 2, (0, 0)), mode="edge")
+    return np.concatenate([weight * around[i : i + count] for i, weight in enumerate(CONTEXT)], axis=1)
+
+
+def encode(
+    samples: Float[np.ndarray, " n"], centres: Float[np.ndarray, "k 70"], sample_rate: int, unit_rate_hz: float
+) -> Int[np.ndarray, " t"]:
+    """Turn a recording into semantic tokens, in NumPy: recordings have many lengths."""
+    found = features(samples, sample_rate, unit_rate_hz)
+    return np.argmin(np.sum(centres**2, axis=1) - 2 * found @ centres.T, axis=1).astype(np.int32)
+
+
+def load(folder: Path) -> Float[np.ndarray, "k 70"]:
+    """Read the centres that a checkpoint brings. Raises ValueError if it has none."""
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {FILE}: its semantic tokens cannot be found in a recording")
+    return load_file(path)["centres"].astype(np.float32)
+
+
+def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float32) -> None:
+    save_file({"centres": centres.astype(dtype)}, folder / FILE)
+
+
+@jax.jit
+def nearest(x: Float[Array, "n d"], centres: Float[Array, "k d"]) -> Int[Array, " n"]:
+    """Find the centre that each row is closest to."""
+    return jnp.argmin(jnp.sum(centres**2, axis=1) - 2 * x @ centres.T, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames="rounds")
+def lloyd(x: Float[Array, "n d"], centres: Float[Array, "k d"], rounds: int) -> Float[Array, "k d"]:
+    """Move each centre to the mean of the rows that are closest to it, again and again."""
+
+    def once(_, centres):
+        code = nearest(x, centres)
+        count = jnp.zeros(len(centres)).at[code].add(1.0)[:, None]
+        total = jnp.zeros_like(centres).at[code].add(x)
+        return jnp.where(count > 0, total / jnp.maximum(count, 1), centres)
+
+    return jax.lax.fori_loop(0, rounds, once, centres)
+
+
+def k_means(
+    x: Float[np.ndarray, "n d"], k: int, *, seed: int, rounds: int = 10
+) -> tuple[Float[np.ndarray, "k d"], Int[np.ndarray, " n"]]:
+    """Find k centres of rows, and for each row the closest of them. Raises ValueError for fewer rows than centres."""
+    if len(x) < k:
+        raise ValueError(f"there are {len(x)} rows for {k} centres: use more recordings, or fewer centres")
+    first = np.random.default_rng(seed).choice(len(x), k, replace=False)
+    centres = lloyd(jnp.asarray(x), jnp.asarray(x[first]), rounds)
+    return np.asarray(centres), np.asarray(nearest(jnp.asarray(x), centres))

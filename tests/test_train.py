@@ -1,0 +1,411 @@
+"""Training: its layouts are generation's, it resumes, and what it writes is a checkpoint."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+from flax import nnx
+
+import bark_jax
+from bark_jax import __main__ as command_line
+from bark_jax import coarse, fine, sampling, semantic
+from bark_jax.codec import Codec
+from bark_jax.fine import FineModel
+from bark_jax.gpt import GPT
+from bark_jax.pipeline import Bark
+from bark_jax.train import codec as codec_training
+from bark_jax.train import data, evaluate, language, loop, recipe, units
+from bark_jax.train.export import tensors
+from bark_jax.train.letters import letters_tokenizer
+from bark_jax.train.run import Run
+from bark_jax.voices import Voice
+from bark_jax.weights import NETWORKS, load_module
+
+TINY = recipe.TINY
+TOKENS = TINY.tokens
+TEXTS = ["Hello, my dog.", "21 cats", "where is it?", "no.", "yes, and now", "a song"]
+GREEDY = sampling.Controls.check(0)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """A folder in LJSpeech's layout, of rising tones in a little noise."""
+    folder, rng = tmp_path_factory.mktemp("recordings"), np.random.default_rng(0)
+    (folder / "wavs").mkdir()
+    for i in range(len(TEXTS)):
+        time = np.arange(int(16_000 * (0.6 + 0.1 * i))) / 16_000
+        tone = 0.3 * np.sin(2 * np.pi * (200 + 100 * i + 300 * time) * time) + 0.01 * rng.normal(size=len(time))
+        soundfile.write(folder / "wavs" / f"{i}.wav", tone, 16_000)
+    lines = [f"{i}|{text}|{text}" for i, text in enumerate(TEXTS)]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(recordings, tmp_path_factory) -> Run:
+    """A run of the tiny recipe, all parts made."""
+    made = Run(tmp_path_factory.mktemp("run"), TINY, recordings)
+    for part in ("units", "codec", "semantic", "coarse", "fine"):
+        getattr(made, part)()
+    return made
+
+
+def random_voice(seed: int, n: int) -> Voice:
+    rng, frames = np.random.default_rng(seed), round(1.5 * n)
+    codes = rng.integers(0, TOKENS.codebook_size, (TOKENS.n_fine_codebooks, frames)).astype(np.int32)
+    return Voice(random_units(seed, n), codes[: TOKENS.n_coarse_codebooks], codes)
+
+
+def random_units(seed: int, n: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, TOKENS.semantic_vocab_size, n).astype(np.int32)
+
+
+def lively(make, seed=0):
+    """Build a model whose greedy choices are not all alike."""
+    graphdef, params = nnx.split(make(rngs=nnx.Rngs(seed)))
+    return nnx.merge(graphdef, jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, params))
+
+
+def as_batch(example):
+    """Make a batch of one example."""
+    return {name: jnp.asarray(x)[None] for name, x in example.items()}
+
+
+def on_one_device(function):
+    """Run a loss, which averages over devices, on one."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), (loop.DATA,))
+    spec = jax.sharding.PartitionSpec()
+    return jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+
+
+# What a model is taught is what it is asked: greedy generation agrees with the taught logits at every place.
+
+
+@pytest.mark.parametrize("voice", [None, random_voice(1, 20), random_voice(2, 60)], ids=["none", "short", "long"])
+def test_semantic_training_reads_what_generation_reads(voice):
+    model = lively(functools.partial(GPT, TINY.semantic))
+    ids = np.array([3, 4, 9], np.int32) + TOKENS.text_encoding_offset
+    prompt = semantic.prompt(ids, voice, TOKENS)
+    (drawn,) = semantic.generate(model, TOKENS, [prompt], [0], GREEDY, [TOKENS.max_new_tokens], early_stop=False)
+    example = language.semantic_example(ids, drawn, voice, TOKENS)
+    batch = as_batch(example)
+    logits = language.said_logits(model, batch["prompt"], batch["read"])[0]
+    assert len(set(drawn.tolist())) > 3
+    np.testing.assert_array_equal(jnp.argmax(logits[:, : TOKENS.semantic_vocab_size], axis=-1), drawn)
+
+
+@pytest.mark.parametrize("voice", [None, random_voice(1, 20), random_voice(2, 61)], ids=["none", "short", "long"])
+@pytest.mark.parametrize("n", [5, 30, 90])
+def test_coarse_training_reads_what_generation_reads(voice, n):
+    model = lively(functools.partial(GPT, TINY.coarse))
+    given = random_units(3, n)
+    (codes,) = coarse.generate(model, TOKENS, [given], [voice], [0], GREEDY)
+    flat = coarse.flatten_codebooks(codes, TOKENS)
+    for step in range(0, len(flat), TOKENS.sliding_window_len):
+        example = language.coarse_example(given, codes, step, voice, TOKENS)
+        new = flat[step : step + TOKENS.sliding_window_len]
+        np.testing.assert_array_equal(example["said"][-len(new) :], new)
+        batch = as_batch(example)
+        logits = language.said_logits(model, batch["prompt"], batch["read"])[0, -len(new) :]
+        first = TOKENS.coarse_offset(0) + (new - TOKENS.coarse_offset(0)) // TOKENS.codebook_size * TOKENS.codebook_size
+        own = np.stack([row[at : at + TOKENS.codebook_size] for row, at in zip(logits, first)])
+        np.testing.assert_array_equal(first + own.argmax(axis=-1), new)
+
+
+@pytest.mark.parametrize("voice", [None, random_voice(1, 12)], ids=["none", "voice"])
+def test_fine_training_reads_what_generation_reads(voice, monkeypatch):
+    model = lively(functools.partial(FineModel, TINY.fine))
+    history = 0 if voice is None else voice.fine.shape[1]
+    given = random_voice(5, 60).coarse[:, : TOKENS.max_fine_input_length - history]  # the whole window
+    (codes,) = fine.generate(model, TOKENS, [given], [voice], [0], GREEDY)
+    example = language.fine_example(codes, voice, TOKENS, np.random.default_rng(0))
+    batch = as_batch(example)
+    assert example["begin"] == history
+    for codebook in range(TOKENS.n_coarse_codebooks, TOKENS.n_fine_codebooks):
+        monkeypatch.setattr(jax.random, "randint", lambda *_, k=codebook: jnp.int32(k))
+        loss = on_one_device(functools.partial(language.fine_loss, tokens=TOKENS, smoothing=0.0, step=jnp.int32(0)))
+        _, figures = loss(model, batch)
+        assert figures["accuracy"] == 1
+
+
+def test_the_end_is_said_unless_the_tokens_run_out():
+    ids = np.array([TOKENS.text_encoding_offset], np.int32)
+    short = language.semantic_example(ids, random_units(0, 4), None, TOKENS)
+    assert short["said"].tolist() == [*random_units(0, 4), TOKENS.eos_token_id]
+    assert short["read"].tolist() == [TOKENS.semantic_infer_token, *random_units(0, 4)]
+    long = language.semantic_example(ids, random_units(0, TOKENS.max_new_tokens), None, TOKENS)
+    assert TOKENS.eos_token_id not in long["said"]
+
+
+def test_padding_teaches_nothing():
+    model = lively(functools.partial(GPT, TINY.semantic))
+    ids = np.array([TOKENS.text_encoding_offset], np.int32)
+    alone = [language.semantic_example(ids, random_units(i, n), None, TOKENS) for i, n in enumerate((4, 30))]
+    loss = on_one_device(functools.partial(language.semantic_loss, tokens=TOKENS, smoothing=0.0, step=jnp.int32(0)))
+    losses = [float(loss(model, language.stack([example]))[0]) for example in alone]
+    together = float(loss(model, language.stack(alone))[0])
+    counts = [len(example["said"]) for example in alone]
+    assert together == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
+
+
+# Runs
+
+
+def test_a_run_becomes_a_checkpoint_that_speaks(run, tmp_path):
+    run.checkpoint(tmp_path, generation={"semantic_temperature": 0.1})
+    bark = bark_jax.load(tmp_path)
+    assert bark.tokens == dataclasses.replace(TOKENS, semantic_temperature=0.1)
+    speech = bark.generate("hello 7", max_seconds=0.5, progress=False)
+    assert speech.fine.shape[0] == TOKENS.n_fine_codebooks
+    np.testing.assert_array_equal(units.load(tmp_path).shape, (TOKENS.semantic_vocab_size, 70))
+    for name, network in (("semantic", run.semantic()), ("coarse_acoustics", run.coarse())):
+        expected = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), nnx.state(network))
+        jax.tree.map(np.testing.assert_array_equal, expected, nnx.state(bark.networks[name]))
+
+
+def test_transformers_loads_a_run_and_computes_the_same(run, tmp_path):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    run.checkpoint(tmp_path)
+    theirs = transformers.BarkModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    ours: Bark = bark_jax.load(tmp_path)
+    codes = random_voice(0, 20).fine
+    with torch.no_grad():
+        sound = theirs.codec_decode(torch.tensor(codes)[None]).numpy()[0]
+    np.testing.assert_allclose(ours.decode(codes), sound.reshape(-1), atol=1e-5)
+    words = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert words("My 21 dogs!").input_ids == ours.tokenizer.encode("My 21 dogs!").ids
+
+
+def test_a_checkpoint_is_judged_stage_by_stage(run, recordings, tmp_path):
+    run.checkpoint(tmp_path)
+    found = evaluate.evaluate(bark_jax.load(tmp_path), use=["pocketsphinx"], data=recordings)
+    assert [row["name"] for row in found["rows"]] == [
+        *("recordings", "codec", "codec, 2 codebooks", "+ fine", "+ coarse", "+ semantic", "shuffled")
+    ]
+    assert found["texts"] == TEXTS
+    assert len(found["heard"]["+ semantic, pocketsphinx"]) == len(TEXTS)
+    assert all(row["pocketsphinx"] > 0.5 for row in found["rows"])  # tones are no words
+    distances = [row["mel"] for row in found["rows"][1:4]]
+    assert min(distances) > 0
+
+
+class Stopped(KeyboardInterrupt):
+    pass
+
+
+@pytest.mark.parametrize("at", [3, 6])  # before and behind the beginning of the codebooks
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(recordings, tmp_path, monkeypatch, at):
+    prepared = data.prepare(recordings, tmp_path / "prepared", TINY.codec.sampling_rate)
+    train = functools.partial(codec_training.train, TINY.codec, TINY.codec_training, prepared)
+    expected = nnx.state(train(tmp_path / "whole"))
+
+    add = loop.Log.add
+
+    def stop(self, step, losses):
+        add(self, step, losses)
+        if step == at:
+            raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Log, "add", stop)
+        with pytest.raises(Stopped):
+            train(tmp_path / "parts")
+    assert (tmp_path / "parts" / "state").is_dir()
+    resumed = nnx.state(train(tmp_path / "parts"))
+    jax.tree.map(np.testing.assert_array_equal, expected, resumed)
+
+
+def test_parts_are_made_once(run, monkeypatch):
+    monkeypatch.setattr(loop, "run", None)
+    before = nnx.state(run.semantic())
+    again = Run(run.folder, TINY)
+    jax.tree.map(np.testing.assert_array_equal, before, nnx.state(again.semantic()))
+
+
+def test_losses_are_logged(run):
+    with open(run.folder / "recipe.json", encoding="utf-8") as file:
+        assert recipe.Recipe.from_dict(json.load(file)) == TINY
+    assert (run.folder / "semantic" / "log.jsonl").is_file()
+
+
+def test_training_lowers_the_loss(run, tmp_path):
+    how = dataclasses.replace(TINY.semantic_training, steps=loop.REPORT_STEPS * 2, batch=8, rate=1e-2)
+    language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+    first, last = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert last["loss"] < 0.8 * first["loss"]
+    assert (first["step"], last["step"]) == (50, 100)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("coarse", "has no codec yet: train that first"), ("semantic", "has no units yet: train that first")],
+)
+def test_a_part_names_the_part_that_it_lacks(recordings, tmp_path, part, message):
+    made = Run(tmp_path, TINY, recordings)
+    if part == "coarse":
+        made.units()
+    with pytest.raises(ValueError, match=message):
+        getattr(made, part)()
+
+
+def test_a_run_keeps_its_recipe(tmp_path):
+    Run(tmp_path, TINY)
+    with pytest.raises(ValueError, match="was begun with another recipe"):
+        Run(tmp_path, recipe.NANO)
+
+
+@pytest.mark.parametrize("name", recipe.RECIPES)
+def test_recipes_fit_their_windows(name, tmp_path):
+    chosen = recipe.read(name)
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(chosen.to_dict()), encoding="utf-8")
+    assert recipe.read(str(path)) == chosen
+    for part, network in (("semantic", "semantic"), ("coarse", "coarse_acoustics"), ("fine", "fine_acoustics")):
+        cfg = getattr(chosen, part)
+        assert NETWORKS[network].read_config(dataclasses.asdict(cfg)) == cfg
+
+
+# Parts
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "cfg"),
+    [
+        ("semantic", GPT, TINY.semantic),
+        ("fine_acoustics", FineModel, TINY.fine),
+        ("codec_model", Codec, TINY.codec),
+        ("semantic", GPT, dataclasses.replace(TINY.semantic, bias=True)),
+    ],
+)
+def test_tables_read_backwards_give_the_weights_again(name, make, cfg):
+    module = make(cfg, rngs=nnx.Rngs(0))
+    table = NETWORKS[name].table(cfg)
+
+    @dataclasses.dataclass(frozen=True)
+    class Held:
+        array: np.ndarray
+
+        @property
+        def shape(self):
+            return self.array.shape
+
+        @property
+        def dtype(self):
+            return self.array.dtype
+
+        def read(self):
+            return self.array
+
+    held = {key: Held(array) for key, array in tensors(module, table).items()}
+    again = load_module(functools.partial(make, cfg), table, held)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), nnx.state(module), nnx.state(again))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Hello,  WORLD!", "hello, world!"),
+        ("Émile's 21 dogs", "emile's twenty one dogs"),
+        ("0 10 13 20 99", "zero ten thirteen twenty ninety nine"),
+        ("100 101 110 342", "one hundred one hundred one one hundred ten three hundred forty two"),
+        ("10,500 and 2024", "ten thousand five hundred and two thousand twenty four"),
+        ("1000000", "one zero zero zero zero zero zero"),
+        ("3.5%", "three point five per cent"),
+        ("wait... (what)?", "wait. what?"),
+        ("Mr. Fox & I", "mister fox and i"),
+        ("well-known—“quoted”", "well known, quoted"),
+    ],
+)
+def test_letters(text, spoken):
+    tokenizer = letters_tokenizer()
+    encoded = tokenizer.encode(text)
+    assert "".join(encoded.tokens) == spoken
+    assert tokenizer.token_to_id("[UNK]") not in encoded.ids
+
+
+def test_a_character_that_no_letter_stands_for_is_unknown():
+    assert letters_tokenizer().encode("a ж b").tokens == ["a", " ", "[UNK]", " ", "b"]
+
+
+def test_units_are_those_of_the_place():
+    rng = np.random.default_rng(0)
+    one, other = (rng.normal(size=24_000).astype(np.float32) * scale for scale in (0.1, 0.01))
+    centres = np.stack([units.features(x, 24_000, 49.9)[20] for x in (one, other)])
+    found = units.encode(np.concatenate([one, other]), centres, 24_000, 49.9)
+    assert len(found) == 99
+    assert found[:45].tolist() == [0] * 45
+    assert found[-45:].tolist() == [1] * 45
+
+
+def test_k_means_finds_clusters():
+    rng = np.random.default_rng(0)
+    where = np.array([[0, 0], [10, 0], [0, 10]], np.float32)
+    points = np.concatenate([centre + 0.1 * rng.normal(size=(50, 2)) for centre in where]).astype(np.float32)
+    centres, nearest = units.k_means(points, 3, seed=0)
+    np.testing.assert_allclose(centres[np.argsort(centres @ [1, 2])], where, atol=0.1)
+    assert len(set(nearest[:50])) == 1
+    with pytest.raises(ValueError, match="2 rows for 3 centres"):
+        units.k_means(points[:2], 3, seed=0)
+
+
+def test_dead_entries_are_revived_and_live_ones_follow():
+    residuals = jnp.stack([jnp.full((1, 40, 2), 5.0)])
+    books = {"entries": jnp.zeros((1, 2, 2)), "sum": jnp.zeros((1, 2, 2)), "count": jnp.array([[1.0, 0.001]])}
+    average = on_one_device(codec_training.average_codebooks)
+    moved = average(books, jnp.zeros((1, 1, 40), jnp.int32), residuals, jax.random.key(0))
+    assert 0 < moved["entries"][0, 0, 0] < 5  # drawn towards what chose it
+    np.testing.assert_allclose(moved["entries"][0, 1], 5, rtol=1e-5)  # put upon a latent
+
+
+def test_codebooks_that_are_not_used_change_no_sound():
+    latents = jax.random.normal(jax.random.key(0), (2, 5, 4))
+    books = jax.random.normal(jax.random.key(1), (3, 8, 4))
+    few, _, codes, _ = codec_training.quantise(latents, books, jnp.array([1, 3]))
+    np.testing.assert_allclose(few[0], books[0][codes[0, 0]], rtol=1e-5)
+    every = sum(books[q][codes[q, 1]] for q in range(3))
+    np.testing.assert_allclose(few[1], every, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "has no metadata.csv"), ("1|hello\n2|\n", "in line 2"), ("", "in line 1"), ("just text\n", "in line 1")],
+)
+def test_a_folder_that_is_no_recordings_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "metadata.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        data.prepare(tmp_path, tmp_path / "out", 24_000)
+
+
+def test_a_missing_recording_is_named(tmp_path):
+    (tmp_path / "metadata.csv").write_text("7|hello\n")
+    with pytest.raises(ValueError, match=r"7\.wav"):
+        data.prepare(tmp_path, tmp_path / "out", 24_000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["units", "--config", "huge"], "config is huge: choose one of nano, small, tiny"),
+        (["codec", "--config", "tiny"], "has no recordings yet: name a folder of them with --data"),
+        (["units", "--config", "tiny", "--steps", "5"], "steps is 5 for units"),
+        (["codec", "--config", "tiny", "--steps", "0"], "steps is 0 for codec"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(loop, "use_all_cores", lambda count: None)
+    assert command_line.main(["train", *arguments, "-o", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_line_trains_a_part(recordings, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "use_all_cores", lambda count: None)
+    arguments = ["--data", str(recordings), "--config", "tiny", "-o", str(tmp_path / "run")]
+    assert command_line.main(["train", "units", *arguments]) == 0
+    assert "units is done" in capsys.readouterr().out
