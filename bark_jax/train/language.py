@@ -169,9 +169,14 @@ def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, s
 
 
 def fine_loss(model: FineModel, batch: Any, tokens: TokenConfig, smoothing: float, step: Array) -> Any:
-    """Predict one codebook from those before it; itself it sees up to `begin`."""
+    """Predict a random codebook, one for the whole batch, from those before it."""
     key = jax.random.fold_in(jax.random.key(1), step)
     codebook = jax.random.randint(key, (), tokens.n_coarse_codebooks, tokens.n_fine_codebooks)
+    return codebook_loss(model, batch, codebook, tokens, smoothing)
+
+
+def codebook_loss(model: FineModel, batch: Any, codebook: Array, tokens: TokenConfig, smoothing: float = 0.0) -> Any:
+    """Predict one codebook from those before it; itself it sees up to `begin`."""
     codes, frame = batch["codes"], jnp.arange(batch["codes"].shape[2])
     to_say = frame >= batch["begin"][:, None]
     own = codes[:, codebook]

@@ -37,12 +37,13 @@ Four networks of {parameters:.1f} million parameters in Bark's layout, trained b
 in one voice. **The voice is synthetic**: it is that of the teacher, a synthesiser. It is here to be learnt from, and
 to try the package without a download; it is no match for `suno/bark`.
 
-- **Use**: `bark_jax.load()`, or `transformers.BarkModel.from_pretrained` on this folder.
+- **Use**: `bark_jax.load("assets/nano")`, or `transformers.BarkModel.from_pretrained` on this folder.
 - **Text**: letters, digits, `, . ? !`; up to {letters} letters at once. Of other characters a warning tells.
 - **Data**: {recordings:,} sentences ({hours:.1f} hours), made by `bark_jax/train/teacher.py`: {everyday} everyday words
   in patterns and in any order, and {common:,} of the most common English words (SCOWL), read by flite's voice `rms`.
 - **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again.
-- **Voices**: {voices}, made from its own generations. All sound like the teacher; they set pace and melody.
+- **Voices**: {voices}, made from its own generations. All sound like the teacher; they
+  set pace and melody.
 
 ## Training
 

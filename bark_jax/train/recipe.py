@@ -112,10 +112,10 @@ NANO = recipe(
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
     {"semantic": gpt_sizes(4, 4, 192), "coarse": gpt_sizes(4, 4, 192), "fine": gpt_sizes(4, 4, 128)},
-    codec_training=CodecTraining(steps=10_000, batch=8, frames=60),
-    semantic_training=Training(steps=6_000, batch=32),
-    coarse_training=Training(steps=6_000, batch=24),
-    fine_training=Training(steps=2_000, batch=24, decay=0.01),
+    codec_training=CodecTraining(steps=6_000, batch=8, frames=60),
+    semantic_training=Training(steps=2_400, batch=32, dtype="bfloat16"),
+    coarse_training=Training(steps=1_800, batch=24, dtype="bfloat16"),
+    fine_training=Training(steps=500, batch=24, dtype="bfloat16"),
 )
 SMALL = Recipe(
     random_checkpoint.TOKENS,

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from safetensors.numpy import load_file, save_file
 from scipy.fft import dct
 
+from bark_jax.checkpoints import read_safetensors
+from bark_jax.convert import write_safetensors
 from bark_jax.train.spectra import mel_filters
 
 FILE = "units.safetensors"
@@ -57,11 +58,11 @@ def load(folder: Path) -> Float[np.ndarray, "k 70"]:
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{folder} has no {FILE}: its semantic tokens cannot be found in a recording")
-    return load_file(path)["centres"].astype(np.float32)
+    return read_safetensors(path)["centres"].read().astype(np.float32)
 
 
 def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float32) -> None:
-    save_file({"centres": centres.astype(dtype)}, folder / FILE)
+    write_safetensors({"centres": centres.astype(dtype)}, folder / FILE, None)
 
 
 @jax.jit
