@@ -1,0 +1,61 @@
+"""The small checkpoint: it loads here and in transformers, computes the same there, and speaks."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bark_jax
+from bark_jax.gpt import causal_logits
+
+NANO = Path(__file__).parent.parent / "assets" / "nano"
+MEGABYTES = 15
+
+
+@pytest.fixture(scope="module")
+def bark() -> bark_jax.Bark:
+    return bark_jax.load(NANO)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    return transformers.BarkModel.from_pretrained(NANO, dtype=torch.float32).eval()
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in NANO.rglob("*") if path.is_file()) < MEGABYTES * 1e6
+
+
+def test_it_speaks_until_it_is_done(bark):
+    speeches = bark.generate(["Hello, my name is bark.", "Yes."], seed=0, progress=False)
+    for speech in speeches:
+        assert 0 < len(speech.semantic) < bark.tokens.max_new_tokens
+        assert np.sqrt(np.mean(speech.samples**2)) > 0.02
+    assert speeches[0].seconds > 1.5 * speeches[1].seconds
+
+
+@pytest.mark.parametrize("name", ["en_speaker_0", "en_speaker_1"])
+def test_its_voices_can_be_used(bark, name):
+    assert bark.generate("Hello.", voice=name, progress=False).seconds > 0.2
+
+
+@pytest.mark.parametrize("stage", ["semantic", "coarse_acoustics"])
+def test_transformers_scores_the_same_tokens_alike(bark, theirs, stage):
+    torch = pytest.importorskip("torch")
+    model = bark.networks[stage]
+    ids = np.random.default_rng(0).integers(0, model.cfg.input_vocab_size, (2, 100))
+    with torch.no_grad():
+        expected = getattr(theirs, stage)(torch.tensor(ids)).logits.numpy()
+    np.testing.assert_allclose(causal_logits(model, model.embed(jnp.asarray(ids))), expected, atol=2e-4)
+
+
+def test_transformers_fills_in_and_decodes_alike(bark, theirs):
+    torch = pytest.importorskip("torch")
+    codes = np.random.default_rng(0).integers(0, bark.tokens.codebook_size, (8, 90))
+    with torch.no_grad():
+        expected = theirs.fine_acoustics(4, torch.tensor(codes.T)[None]).logits.numpy()
+        sound = theirs.codec_decode(torch.tensor(codes)[None]).numpy()
+    np.testing.assert_allclose(bark.fine_model(jnp.asarray(codes)[None], 4), expected, atol=2e-4)
+    np.testing.assert_allclose(bark.decode(codes), sound.reshape(-1), atol=1e-4)
