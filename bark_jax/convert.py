@@ -5,6 +5,7 @@ pytorch_model.bin           ├──convert──▶ config.json, generation_co
 model-0000?-of-00003...   ──┘             tokenizer files, voices
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -26,6 +27,7 @@ from bark_jax.checkpoints import (
     plan,
     resolve,
 )
+from bark_jax.codec import CodecConfig
 from bark_jax.files import refuse_existing
 from bark_jax.gpt import GPT
 from bark_jax.pickles import LazyTensor
@@ -101,6 +103,18 @@ def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
     for name in [*listing, *map(str, voices)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(checkpoint.fetch(name), folder / name)
+
+
+def hugging_face_config(configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a `config.json` of the networks' configs, under their names in `NETWORKS`."""
+    sections = {
+        name: cfg.to_dict() if isinstance(cfg, CodecConfig) else dataclasses.asdict(cfg)
+        for name, cfg in configs.items()
+    }
+    fine = sections["fine_acoustics"]
+    fine |= {"output_vocab_size": fine["input_vocab_size"], "tie_word_embeddings": True}
+    named = {NETWORKS[name].config: {"model_type": name} | section for name, section in sections.items()}
+    return {"model_type": "bark", "architectures": ["BarkModel"]} | named
 
 
 def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarray]:

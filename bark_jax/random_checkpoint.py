@@ -4,7 +4,6 @@ In:  sizes of the transformers; vocabularies, codec and ids are Bark's.
 Out: a folder in Hugging Face's layout, which this package and `transformers` load.
 """
 
-import dataclasses
 import functools
 import json
 import math
@@ -15,7 +14,7 @@ import numpy as np
 
 from bark_jax import checkpoints, text, weights
 from bark_jax.codec import CodecConfig
-from bark_jax.convert import write_safetensors
+from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig
@@ -32,15 +31,12 @@ TOKENS = TokenConfig()
 def config(sizes: dict[str, Any]) -> dict[str, Any]:
     """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of such sizes."""
     semantic_sizes = (TOKENS.semantic_infer_token + 1, TOKENS.text_encoding_offset)
-    fine_extras = {"output_vocab_size": FINE_VOCABULARY, "tie_word_embeddings": True}
-    sections = {
-        "semantic": dataclasses.asdict(GPTConfig(*semantic_sizes, **sizes)),
-        "coarse_acoustics": dataclasses.asdict(GPTConfig(COARSE_VOCABULARY, COARSE_VOCABULARY, **sizes)),
-        "fine_acoustics": dataclasses.asdict(FineConfig(FINE_VOCABULARY, **sizes)) | fine_extras,
-        "codec_model": CodecConfig().to_dict(),
-    }
-    named = {weights.NETWORKS[name].config: {"model_type": name} | section for name, section in sections.items()}
-    return {"model_type": "bark", "architectures": ["BarkModel"]} | named
+    return hugging_face_config({
+        "semantic": GPTConfig(*semantic_sizes, **sizes),
+        "coarse_acoustics": GPTConfig(COARSE_VOCABULARY, COARSE_VOCABULARY, **sizes),
+        "fine_acoustics": FineConfig(FINE_VOCABULARY, **sizes),
+        "codec_model": CodecConfig(),
+    })  # fmt: skip
 
 
 def write(sizes: dict[str, Any], folder: Path) -> None:

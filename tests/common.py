@@ -1,5 +1,7 @@
 """What the tests of the stages share."""
 
+import dataclasses
+
 import hf
 import jax
 import numpy as np
@@ -32,3 +34,27 @@ def draw_like(seed: int, stage: int):
             return np.argmax(np.log(probabilities) + jax.random.gumbel(own, probabilities.shape), axis=-1)
 
     return choose
+
+
+@dataclasses.dataclass
+class Held:
+    """Hold an array as a checkpoint's tensor; count how often it is read."""
+
+    array: np.ndarray
+    reads: int = 0
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    @property
+    def dtype(self):
+        return self.array.dtype
+
+    def read(self):
+        self.reads += 1
+        return self.array.copy()
+
+
+def held(state: dict) -> dict[str, Held]:
+    return {name: Held(np.asarray(x)) for name, x in state.items()}

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
+from common import held
 from flax import nnx
 
 import bark_jax
@@ -285,24 +286,7 @@ def test_recipes_fit_their_windows(name, tmp_path):
 def test_tables_read_backwards_give_the_weights_again(name, make, cfg):
     module = make(cfg, rngs=nnx.Rngs(0))
     table = NETWORKS[name].table(cfg)
-
-    @dataclasses.dataclass(frozen=True)
-    class Held:
-        array: np.ndarray
-
-        @property
-        def shape(self):
-            return self.array.shape
-
-        @property
-        def dtype(self):
-            return self.array.dtype
-
-        def read(self):
-            return self.array
-
-    held = {key: Held(array) for key, array in tensors(module, table).items()}
-    again = load_module(functools.partial(make, cfg), table, held)
+    again = load_module(functools.partial(make, cfg), table, held(tensors(module, table)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), nnx.state(module), nnx.state(again))
 
 

@@ -10,36 +10,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from common import Held, held
 from flax import nnx
 
 from bark_jax import weights
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-
-
-@dataclasses.dataclass
-class Held:
-    """Hold an array as a checkpoint's tensor; count how often it is read."""
-
-    array: np.ndarray
-    reads: int = 0
-
-    @property
-    def shape(self):
-        return self.array.shape
-
-    @property
-    def dtype(self):
-        return self.array.dtype
-
-    def read(self):
-        self.reads += 1
-        return self.array.copy()
-
-
-def held(state: dict) -> dict[str, Held]:
-    return {name: Held(np.asarray(x)) for name, x in state.items()}
 
 
 def build(model, network: str):

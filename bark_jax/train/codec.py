@@ -27,11 +27,10 @@ from jaxtyping import Array, Float, Int
 from bark_jax.codec import Chunk, Codec, CodecConfig
 from bark_jax.train import loop
 from bark_jax.train.data import Recordings
-from bark_jax.train.spectra import magnitudes, mel_filters, pre_emphasise
+from bark_jax.train.spectra import FLOOR, magnitudes, mel_filters, pre_emphasise, window_magnitudes
 from bark_jax.train.units import k_means
 
 WINDOWS = {256: 24, 512: 40, 1024: 80, 2048: 80}  # samples -> mel bands
-FLOOR = 1e-4  # of mel magnitudes
 CODEBOOKS = {2: 0.4, 3: 0.1, 4: 0.15, 6: 0.1, 8: 0.25}  # how many are used, how often
 AVERAGE = 0.995  # of codebooks, over steps
 DEAD = 0.005  # an entry chosen less often in a step, on average, is revived
@@ -74,9 +73,9 @@ def frame_mels(x: Float[Array, "b n"], cfg: CodecConfig) -> Float[Array, "b t m"
     count = x.shape[1] // hop
     padded = jnp.pad(pre_emphasise(x), ((0, 0), (before, size)))
     windows = padded[:, hop * jnp.arange(count)[:, None] + jnp.arange(size)] * jnp.hanning(size)
-    spectrum = jnp.fft.rfft(windows)
-    magnitude = jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-10) / (size / 4)
-    return jnp.log(magnitude @ mel_filters(size, 80, cfg.sampling_rate, 0.375 * cfg.sampling_rate) + FLOOR)
+    return jnp.log(
+        window_magnitudes(windows) @ mel_filters(size, 80, cfg.sampling_rate, 0.375 * cfg.sampling_rate) + FLOOR
+    )
 
 
 def quantise(

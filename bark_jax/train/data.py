@@ -3,8 +3,7 @@
     FOLDER/metadata.csv    id|text|normalised text        ──prepare──▶  PREPARED/samples.npy   int16 (n,)
     FOLDER/wavs/id.wav                                                  PREPARED/recordings.json
 
-`samples.npy` holds the recordings end to end and is mapped, never read as a whole. What the networks
-are trained on is written beside it: `semantic.npy` (units.py) and `codes.npy` (codec.py), again end to end.
+`samples.npy` holds the recordings end to end and is mapped, never read as a whole.
 """
 
 import csv
@@ -41,7 +40,7 @@ class Recordings:
         """Open what `prepare` wrote. Raises ValueError if the folder is no such."""
         path = folder / RECORDINGS
         if not path.is_file():
-            raise ValueError(f"{folder} has no {RECORDINGS}: make it with `python -m bark_jax train prepare`")
+            raise ValueError(f"{folder} has no {RECORDINGS}: it holds no prepared recordings")
         content = json.loads(path.read_text(encoding="utf-8"))
         return cls(folder, content["sample_rate"], content["texts"], np.array(content["lengths"]))
 

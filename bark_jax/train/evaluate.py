@@ -28,7 +28,7 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.table import table
 from bark_jax.train import judges, teacher, units
-from bark_jax.train.data import load, read_metadata
+from bark_jax.train.data import FULL_SCALE, load, read_metadata
 
 COUNT, SEED = 120, 99  # sentences, and where they come from
 AT_ONCE = 24  # texts in a batch
@@ -142,7 +142,7 @@ def evaluate(
             teacher.record(unseen_texts(count, SEED), folder)
         entries = read_metadata(folder)[:count]
         rate = bark.sample_rate
-        recordings = [load(folder / "wavs" / f"{name}.wav", rate) / np.float32(32_768) for name, _ in entries]
+        recordings = [load(folder / "wavs" / f"{name}.wav", rate) / np.float32(FULL_SCALE) for name, _ in entries]
     texts = [text for _, text in entries]
     every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}
     words = judges.known_words(sorted(every_word))
@@ -178,7 +178,7 @@ def report(found: dict[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     top = argparse.ArgumentParser(prog="python -m bark_jax.train.evaluate", description=(__doc__ or "").split("\n")[0])
-    top.add_argument("--checkpoint", metavar="FOLDER", help="with semantic units (the embedded one)")
+    top.add_argument("--checkpoint", required=True, metavar="FOLDER", help="with semantic units")
     top.add_argument("--data", type=Path, metavar="FOLDER", help="recordings to compare with (the teacher's own)")
     top.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"of sentences ({COUNT})")
     top.add_argument("--seed", type=int, default=0, help="of generation (0)")

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from bark_jax.train.letters import letters_tokenizer
+from bark_jax.train.spectra import FLOOR, magnitudes, mel_filters, pre_emphasise
 
 RATE = 16_000  # Hz, of what both hear
 PADDING_S = 0.25
@@ -42,15 +43,13 @@ class Verdict:
     def error_rate(self) -> float:
         return self.errors / max(1, self.words)
 
-    @property
-    def right(self) -> float:
-        """Words right, less those put in, as a share."""
-        return max(0.0, 1 - self.error_rate)
+
+NORMALIZER = letters_tokenizer().normalizer
 
 
 def normalise(text: str) -> str:
     """Spell out numbers, drop case and marks, and write words that sound alike in one way."""
-    return " ".join(ALIKE.get(word, word) for word in words(letters_tokenizer().normalizer.normalize_str(text)))
+    return " ".join(ALIKE.get(word, word) for word in words(NORMALIZER.normalize_str(text)))
 
 
 def words(text: str) -> list[str]:
@@ -137,9 +136,6 @@ def known_words(words: Iterable[str]) -> list[str]:
 
 def mel_distance(clean: np.ndarray, other: np.ndarray, sample_rate: int) -> float:
     """Average the differences of log-mels of pre-emphasised sound, in natural logarithms."""
-    from bark_jax.train.codec import FLOOR
-    from bark_jax.train.spectra import magnitudes, mel_filters, pre_emphasise
-
     filters = mel_filters(1024, 80, sample_rate, highest_hz=0.375 * sample_rate)
     logs = [np.log(magnitudes(pre_emphasise(jnp.asarray(x)[None]), 1024) @ filters + FLOOR) for x in (clean, other)]
     return float(np.abs(logs[0] - logs[1]).mean())

@@ -22,12 +22,10 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from tokenizers import Tokenizer
 
 from bark_jax import coarse, semantic
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig, causal_logits
-from bark_jax.text import encode
 from bark_jax.tokens import TokenConfig, flatten_codebooks
 from bark_jax.train import loop
 from bark_jax.voices import Voice
@@ -66,12 +64,10 @@ class Tokens:
         return Voice(self.semantic[i], self.codes[i][: tokens.n_coarse_codebooks], self.codes[i])
 
 
-Example = dict[str, np.ndarray]
+Example = dict[str, np.ndarray]  # and batches of them
 
 
-def semantic_example(
-    ids: np.ndarray, units: np.ndarray, voice: Voice | None, tokens: TokenConfig
-) -> dict[str, np.ndarray]:
+def semantic_example(ids: np.ndarray, units: np.ndarray, voice: Voice | None, tokens: TokenConfig) -> Example:
     """Lay out one text and its units: the `prompt` (2, p), and behind it what is `read` and what is to be `said`."""
     units = units[: tokens.max_new_tokens]
     end = [tokens.eos_token_id] if len(units) < tokens.max_new_tokens else []
@@ -82,7 +78,7 @@ def semantic_example(
 
 def coarse_example(
     units: np.ndarray, codes: np.ndarray, step: int, voice: Voice | None, tokens: TokenConfig
-) -> dict[str, np.ndarray]:
+) -> Example:
     """Lay out the window in which generation draws the flat coarse ids from number `step` on.
 
     What it is given before them is read too, and counts as `said`: from the same head, it is as good a lesson.
@@ -116,7 +112,7 @@ def fine_example(codes: np.ndarray, voice: Voice | None, tokens: TokenConfig, rn
     return {"codes": window, "begin": np.array(begin, np.int32), "end": np.array(cut.shape[1], np.int32)}
 
 
-def stack(examples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def stack(examples: list[Example]) -> Example:
     """Make a batch of sequences: padded on the right, to a length that few batches do not share."""
     length = -(-max(len(each["said"]) for each in examples) // BUCKET) * BUCKET
     fill = {"read": 0, "said": IGNORED}
@@ -192,13 +188,11 @@ def train(
     tokens: TokenConfig,
     how: Training,
     folder: Path,
-    start_from: Any = None,
 ) -> Any:
     """Train one transformer; `make` is called with `dtype` and `rngs`. Return it in float32."""
-    model = make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed)) if start_from is None else start_from
+    model = make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
-    if start_from is None:
-        params = as_nanogpt(params, model.cfg.num_layers, how.seed)
+    params = as_nanogpt(params, model.cfg.num_layers, how.seed)
     computing, _ = nnx.split(nnx.eval_shape(lambda: make(dtype=jnp.dtype(how.dtype), rngs=nnx.Rngs(0))))
     optimizer = loop.adam(how.rate, how.steps, b1=0.9, b2=0.98, decay=how.decay)
 
@@ -218,7 +212,7 @@ def train(
 
 
 def as_nanogpt(params: Any, num_layers: int, seed: int) -> Any:
-    """Draw matrices with a deviation of 0.02, those that write into the residual stream with less (nanoGPT)."""
+    """Draw tables with a deviation of 0.02, kernels by their inputs, less for those into the residual stream."""
 
     def draw(path: Any, x: Array) -> Array:
         name = jax.tree_util.keystr(path)
@@ -238,9 +232,7 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode()[-8:], "little") % 2**31
 
 
-def train_semantic(
-    cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, start_from: GPT | None = None
-) -> GPT:
+def train_semantic(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> GPT:
     """Train text to units. Batches are of about one length."""
     lengths = np.array([len(units) for units in data.semantic])
 
@@ -253,12 +245,10 @@ def train_semantic(
         ])  # fmt: skip
 
     make = functools.partial(GPT, cfg)
-    return train(make, semantic_loss, batch, tokens, how, folder, start_from)
+    return train(make, semantic_loss, batch, tokens, how, folder)
 
 
-def train_coarse(
-    cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, start_from: GPT | None = None
-) -> GPT:
+def train_coarse(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> GPT:
     """Train units to the coarse codebooks, each example a window of generation."""
 
     def batch(step: int) -> Any:
@@ -274,12 +264,10 @@ def train_coarse(
         return stack(examples)
 
     make = functools.partial(GPT, cfg)
-    return train(make, coarse_loss, batch, tokens, how, folder, start_from)
+    return train(make, coarse_loss, batch, tokens, how, folder)
 
 
-def train_fine(
-    cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, start_from: FineModel | None = None
-) -> FineModel:
+def train_fine(cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> FineModel:
     """Train a codebook from those before it, a random one each step."""
 
     def batch(step: int) -> Any:
@@ -289,14 +277,9 @@ def train_fine(
         return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
 
     make = functools.partial(FineModel, cfg)
-    return train(make, fine_loss, batch, tokens, how, folder, start_from)
+    return train(make, fine_loss, batch, tokens, how, folder)
 
 
 def some_voice(rng: np.random.Generator, data: Tokens, how: Training, tokens: TokenConfig) -> Voice | None:
     """Choose another recording to continue, or none."""
     return data.voice(int(rng.integers(len(data))), tokens) if rng.random() < how.voiced else None
-
-
-def text_ids(texts: list[str], tokenizer: Tokenizer, tokens: TokenConfig) -> list[np.ndarray]:
-    """Turn all texts into ids. Raises ValueError, naming the text, for one that does not fit."""
-    return [encode(text, tokenizer, tokens) for text in texts]

@@ -19,7 +19,7 @@ import numpy as np
 import bark_jax
 from bark_jax import Bark
 from bark_jax.train import evaluate, loop, recipe, teacher
-from bark_jax.train.run import Run
+from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
 
 VOICES = {"en_speaker_0": ("My name is bark and i can speak.", 0), "en_speaker_1": ("Welcome to the big old house.", 1)}
@@ -47,7 +47,7 @@ to try the package without a download; it is no match for `suno/bark`.
 
 ## Training
 
-| network | parameters | steps | minutes | {losses} |
+| network | parameters | steps | minutes | last losses |
 |---|---|---|---|---|
 {training}
 
@@ -55,7 +55,7 @@ On {machine}.
 
 ## Judgement
 
-`python -m bark_jax.train.evaluate`:
+`python -m bark_jax.train.evaluate --checkpoint assets/nano`:
 
 ```
 {judgement}
@@ -90,7 +90,7 @@ def make(work: Path, output: Path, *, machine: str) -> None:
     texts = teacher.training_texts()
     teacher.record(texts, work / "recordings")
     run = Run(work, recipe.NANO, work / "recordings")
-    for part in ("units", "codec", "semantic", "coarse", "fine"):
+    for part in PARTS:
         getattr(run, part)()
     checkpoint = work / "checkpoint"
     run.checkpoint(checkpoint, generation=TEMPERATURES)
@@ -136,7 +136,6 @@ def card(run: Run, found: dict[str, Any], machine: str) -> str:
         everyday=len(teacher.EVERYDAY),
         common=len(teacher.common_words()),
         voices=" and ".join(f"`{name}`" for name in VOICES),
-        losses="last losses",
         training="\n".join(rows),
         machine=machine,
         judgement="\n".join(evaluate.report(found)),

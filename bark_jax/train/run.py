@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from bark_jax import checkpoints, weights
 from bark_jax.codec import Codec, encode_audio
-from bark_jax.convert import write_safetensors
+from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.text import encode
@@ -96,42 +96,23 @@ class Run:
 
     def semantic(self) -> GPT:
         """Train the semantic model."""
-        recipe = self.recipe
-        return self._once(
-            "semantic",
-            "semantic",
-            recipe.semantic,
-            lambda: language.train_semantic(
-                recipe.semantic,
-                recipe.tokens,
-                self.tokens(codes=False),
-                recipe.semantic_training,
-                self.folder / "semantic",
-            ),
-        )
+        return self._transformer("semantic", "semantic", language.train_semantic, codes=False)
 
     def coarse(self) -> GPT:
         """Train the coarse model."""
-        recipe = self.recipe
-        return self._once(
-            "coarse",
-            "coarse_acoustics",
-            recipe.coarse,
-            lambda: language.train_coarse(
-                recipe.coarse, recipe.tokens, self.tokens(), recipe.coarse_training, self.folder / "coarse"
-            ),
-        )
+        return self._transformer("coarse", "coarse_acoustics", language.train_coarse)
 
     def fine(self) -> FineModel:
         """Train the fine model."""
-        recipe = self.recipe
+        return self._transformer("fine", "fine_acoustics", language.train_fine)
+
+    def _transformer(self, part: str, network: str, train: Callable[..., Any], *, codes: bool = True) -> Any:
+        cfg, how = getattr(self.recipe, part), getattr(self.recipe, f"{part}_training")
         return self._once(
-            "fine",
-            "fine_acoustics",
-            recipe.fine,
-            lambda: language.train_fine(
-                recipe.fine, recipe.tokens, self.tokens(), recipe.fine_training, self.folder / "fine"
-            ),
+            part,
+            network,
+            cfg,
+            lambda: train(cfg, self.recipe.tokens, self.tokens(codes=codes), how, self.folder / part),
         )
 
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
@@ -215,19 +196,14 @@ class Run:
         recipe = self.recipe
         tokens = dataclasses.replace(recipe.tokens, **(generation or {}))
         parts = {"semantic": "semantic", "coarse_acoustics": "coarse", "fine_acoustics": "fine", "codec_model": "codec"}
-        made, sections = {}, {}
+        made, configs = {}, {}
         for network, part in parts.items():
             cfg, how = getattr(recipe, part), weights.NETWORKS[network]
             model = self._needed(Path(part, WEIGHTS), part, getattr(self, part))
             made |= {f"{network}.{key}": x for key, x in tensors(model, how.table(cfg), dtype).items()}
-            section = cfg.to_dict() if network == "codec_model" else dataclasses.asdict(cfg)
-            sections[how.config] = {"model_type": network} | section
-        sections[weights.NETWORKS["fine_acoustics"].config] |= {
-            "output_vocab_size": recipe.fine.input_vocab_size,
-            "tie_word_embeddings": True,
-        }
+            configs[network] = cfg
         output.mkdir(parents=True, exist_ok=True)
-        config = {"model_type": "bark", "architectures": ["BarkModel"]} | sections
+        config = hugging_face_config(configs)
         for name, content in ((checkpoints.CONFIG, config), (checkpoints.GENERATION_CONFIG, tokens.to_dict())):
             (output / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         write_safetensors(made, output / WEIGHTS, None)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 PRE_EMPHASIS = 0.95
+FLOOR = 1e-4  # of mel magnitudes
 
 
 def mel_filters(size: int, bands: int, sample_rate: int, highest_hz: float) -> Float[np.ndarray, "f m"]:
@@ -36,5 +37,10 @@ def magnitudes(x: Float[Array, "b n"], size: int) -> Float[Array, "b t f"]:
     blocks = x.reshape(x.shape[0], -1, hop)
     count = blocks.shape[1] - 3
     windows = jnp.concatenate([blocks[:, i : i + count] for i in range(4)], axis=-1) * np.hanning(size)
+    return window_magnitudes(windows)
+
+
+def window_magnitudes(windows: Float[Array, "b t n"]) -> Float[Array, "b t f"]:
+    """Transform windows of sound; a sine of amplitude 1 under a Hann window has magnitude 1."""
     spectrum = jnp.fft.rfft(windows)
-    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-10) / (size / 4)
+    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-10) / (windows.shape[-1] / 4)

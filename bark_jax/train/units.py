@@ -18,7 +18,7 @@ from scipy.fft import dct
 
 from bark_jax.checkpoints import read_safetensors
 from bark_jax.convert import write_safetensors
-from bark_jax.train.spectra import mel_filters
+from bark_jax.train.spectra import FLOOR, mel_filters
 
 FILE = "units.safetensors"
 WINDOW = 1024  # samples, at 24 kHz
@@ -27,7 +27,6 @@ HIGHEST_HZ = 8_000.0
 CEPSTRA = 14
 LOUDNESS_WEIGHT = 0.4  # of the cepstrum 0
 CONTEXT = (0.35, 0.6, 1.0, 0.6, 0.35)  # weights of the frames before, at and behind a place
-FLOOR = 1e-4
 
 
 def features(samples: Float[np.ndarray, " n"], sample_rate: int, unit_rate_hz: float) -> Float[np.ndarray, "t 70"]:
