@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from bark_jax import bench, bulk, checkpoints, describe, parallel, scaling
 from bark_jax.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
-from bark_jax.pipeline import DTYPES, Bark, check_dtype, embedded_networks
+from bark_jax.pipeline import DTYPES, Bark, check_dtype
 from bark_jax.sound import GrowingWav
 from bark_jax.speech import Speech
+from bark_jax.text import fits
 from bark_jax.tokens import TokenConfig
 from bark_jax.train import cli as training
 from bark_jax.voices import LANGUAGES, VoiceLibrary
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     _keep_compiled_programs()
     try:
-        return options.run(options) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return options.run(options) or 0
     except KeyboardInterrupt as stopped:
         print(f"\nbark-jax: interrupted, {_notes(stopped) or 'nothing is half-written'}", file=sys.stderr)
         return 130
@@ -118,7 +122,7 @@ def _add_checkpoint_options(command: argparse.ArgumentParser) -> None:
         "--checkpoint",
         metavar="FOLDER_OR_NAME",
         help="a folder in Hugging Face's or Suno's layout, or a hub name such as suno/bark-small; "
-        "without it the embedded checkpoint: random weights, which make noise",
+        "without it the embedded checkpoint, small and English",
     )
     _add_origin_options(command)
 
@@ -150,7 +154,7 @@ def _add_speak_options(command: argparse.ArgumentParser) -> None:
         action="store_const",
         const=True,
         default=False,
-        help="speak a text of any length sentence by sentence in one voice, as --file does",
+        help="speak a text sentence by sentence in one voice, as --file does, and a text that is too long for once",
     )
     command.add_argument(
         "--continue",
@@ -228,13 +232,12 @@ def _add_drawing_options(command: argparse.ArgumentParser) -> None:
 
 def speak(options: argparse.Namespace) -> None:
     text = options.text if options.file is None else _read_text(options.file)
-    long_form = options.long_form or options.file is not None
     _check_output(options.output, ".wav", force=options.force)
     if options.save_voice:
         _check_output(options.save_voice, ".npz", force=options.force)
-    wav = GrowingWav(options.output, force=options.force) if long_form else None
+    wav = GrowingWav(options.output, force=options.force)
     bark, how = _load(options), _drawing(options)
-    if wav is not None:
+    if options.long_form or options.file or not fits(text, bark.tokenizer, bark.tokens):
         how |= {"long_form": options.long_form or True, "language": options.language, "batch_size": options.batch_size}
         _speak_sentences(bark, text, wav, how, options)
         return
@@ -279,12 +282,10 @@ def batch(options: argparse.Namespace) -> int:
 
 
 def list_voices(options: argparse.Namespace) -> None:
-    if options.checkpoint is None:
-        raise ValueError("the embedded checkpoint has no voices: name another with --checkpoint, or speak with an .npz")
     found = checkpoints.resolve(**_origin(options))
     voices = VoiceLibrary(found.folder, found.fetch).info(TokenConfig.from_dict(found.generation_config))
     if not voices:
-        raise ValueError(f"{options.checkpoint} has no voices: speak without one, or with an .npz")
+        raise ValueError(f"{found.name} has no voices: speak without one, or with an .npz")
     print(f"{'voice':24}{'language':12}{'tokens':>8}{'seconds':>9}")
     for voice in voices:
         length = "       -        -" if voice.seconds is None else f"{voice.semantic_tokens:8}{voice.seconds:9.1f}"
@@ -313,11 +314,7 @@ def convert(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     dtype = check_dtype(options.dtype)
-    if options.checkpoint is None:
-        networks = embedded_networks(dtype)
-    else:
-        found = checkpoints.resolve(**_origin(options))
-        networks = checkpoints.makers(found, dtype)
+    networks = checkpoints.makers(checkpoints.resolve(**_origin(options)), dtype)
     for label, make in networks.items():
         print(*describe.module_tree(label, make), sep="\n")
     print("", *describe.memory_table(networks), sep="\n")
@@ -386,6 +383,10 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"bark-jax: warning: {message}", file=sys.stderr)
 
 
 def _keep_compiled_programs() -> None:

@@ -16,6 +16,7 @@ a whole. What the tensors are called and where they go is the business of `weigh
 import dataclasses
 import functools
 import gc
+import importlib.resources
 import json
 import math
 import re
@@ -37,6 +38,7 @@ from bark_jax.tokens import TokenConfig
 from bark_jax.voices import LISTING
 from bark_jax.weights import NETWORKS, Network, Plan, check, fill, find_problems
 
+EMBEDDED = "nano"  # the folder of the package's assets that is loaded where nothing is named
 CODEC = "facebook/encodec_24khz"  # of Suno's checkpoints
 TOKENIZER = "google-bert/bert-base-multilingual-cased"  # of checkpoints that bring none
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
@@ -292,7 +294,7 @@ def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline:
 
 
 def resolve(
-    checkpoint: str | Path | Sequence[str | Path],
+    checkpoint: str | Path | Sequence[str | Path] | None,
     *,
     offline: bool = False,
     codec: str | Path | None = None,
@@ -301,7 +303,8 @@ def resolve(
     """Find a checkpoint and read its configs and the names and places of its tensors.
 
     Args:
-        checkpoint: a hub name; a folder in either layout; or Suno's three files, in the order of the stages.
+        checkpoint: a hub name; a folder in either layout; Suno's three files, in the order of the stages; or
+            None for the embedded one.
         offline: take hub names from the local cache alone.
         codec: for Suno's layout, a folder or hub name of Hugging Face's EncodecModel; None for
             facebook/encodec_24khz.
@@ -310,14 +313,16 @@ def resolve(
     Raises:
         ValueError: there is no such checkpoint, or a file of it is missing or broken.
     """
-    options = {"tokenizer": tokenizer, "offline": offline}
+    name, options = EMBEDDED if checkpoint is None else str(checkpoint), {"tokenizer": tokenizer, "offline": offline}
+    if checkpoint is None:
+        checkpoint = Path(str(importlib.resources.files("bark_jax.assets") / EMBEDDED))
     if not isinstance(checkpoint, str | Path):
         return resolve_suno([Path(file) for file in checkpoint], codec or CODEC, options)
     folder, repository = locate(checkpoint, HUB_FILES, "", offline=offline)
     if (folder / CONFIG).is_file():
         if codec is not None:
-            raise ValueError(f"{checkpoint} has a codec of its own, and codec is {codec}: leave it out")
-        return resolve_hugging_face(str(checkpoint), folder, options | {"repository": repository})
+            raise ValueError(f"{name} has a codec of its own, and codec is {codec}: leave it out")
+        return resolve_hugging_face(name, folder, options | {"repository": repository})
     sizes = [size for size in SUNO_SIZES if (folder / f"text{size}.pt").is_file()]
     if not sizes:
         raise not_a_checkpoint(folder, [CONFIG, *(f"text{size}.pt" for size in SUNO_SIZES)])

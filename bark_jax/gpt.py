@@ -304,8 +304,12 @@ class GPT(nnx.Module):
         return logits if few else jax.lax.dynamic_slice_in_dim(logits, first, count, axis=2)
 
 
+def causal_hidden(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+    """Run whole sequences of embeddings at once: no past, all recent."""
+    hidden, _ = model(x, empty_cache(model.cfg, x.shape[0], 0, x.dtype))
+    return hidden
+
+
 def causal_logits(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t v"]:
-    """Score every next token of whole sequences of embeddings at once: no past, all recent."""
-    cache = empty_cache(model.cfg, x.shape[0], 0, x.dtype)
-    hidden, _ = model(x, cache)
-    return model.logits(hidden)
+    """Score every next token of whole sequences of embeddings at once."""
+    return model.logits(causal_hidden(model, x))

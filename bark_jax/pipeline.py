@@ -12,9 +12,7 @@ items as a batch; every row of a batch comes out as it would alone.
 import contextlib
 import dataclasses
 import functools
-import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -24,21 +22,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from bark_jax import checkpoints, coarse, fine, parallel, sampling, semantic, sentences
-from bark_jax.codec import Codec, CodecConfig, decode_audio, encode_audio
-from bark_jax.fine import FineConfig, FineModel
-from bark_jax.gpt import GPT, GPTConfig
+from bark_jax import checkpoints, coarse, fine, sampling, semantic, sentences
+from bark_jax.codec import Codec, decode_audio, encode_audio
+from bark_jax.fine import FineModel
+from bark_jax.gpt import GPT
 from bark_jax.long_form import BATCH_SIZE, Report, in_background, join, sentence_bar, sentence_by_sentence
 from bark_jax.sampling import Controls, Progress
 from bark_jax.sound import read_sound
 from bark_jax.speech import Codes, Semantic, Speech
-from bark_jax.text import embedded_tokenizer, encode, load_tokenizer
+from bark_jax.text import encode, load_tokenizer, show, unknown_words
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice, VoiceLibrary, check_array, language_of, load_voice
 
@@ -354,6 +351,12 @@ class Bark:
         voices, seeds = self._voices(voice, len(texts)), _seeds(seed, len(texts))
         seconds = _for_each("max_seconds", max_seconds, len(texts))
         limits = [semantic.token_limit(one, self.tokens) for one in seconds]
+        for words in texts:
+            if unknown := unknown_words(words, self.tokenizer):
+                warnings.warn(
+                    f"{self.name} cannot read {', '.join(map(repr, unknown))} in {show(words)}: write it in letters",
+                    stacklevel=3,
+                )
         prompts = [
             semantic.prompt(encode(words, self.tokenizer, self.tokens), own, self.tokens)
             for words, own in zip(texts, voices, strict=True)
@@ -496,12 +499,12 @@ def load(
 
     Args:
         checkpoint: a hub name such as "suno/bark-small"; a folder in Hugging Face's or Suno's layout;
-            Suno's three files; None for the embedded checkpoint, random weights that make noise.
+            Suno's three files; None for the embedded checkpoint, which speaks English.
         dtype: of the three transformers, "float32" or "bfloat16"; None: float32 on a CPU, bfloat16
             elsewhere. The codec is always float32.
         mesh: of `parallel.make_mesh`: weights and batches are split over its devices, the tokens stay the same.
         low_memory: load each network when its stage begins and drop the one before: memory for the largest is
-            enough. Each generation reads all of them anew. (The embedded checkpoint is loaded wholly: it is tiny.)
+            enough. Each generation reads all of them anew.
         offline: take hub names from the local cache alone.
         codec, tokenizer: for Suno's layout, which has neither: a folder or hub name each; None for
             facebook/encodec_24khz and BERT's multilingual cased one.
@@ -511,9 +514,6 @@ def load(
             that cannot share the heads.
     """
     dtype = check_dtype(dtype)
-    if checkpoint is None:
-        print("bark_jax: the embedded checkpoint has random weights: it makes noise", file=sys.stderr)
-        return embedded_bark(dtype, mesh)
     found = checkpoints.resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
@@ -533,62 +533,3 @@ def check_dtype(dtype: DTypeLike | None) -> jnp.dtype:
     if not known:
         raise ValueError(f"dtype is {dtype!r}, it must be {' or '.join(DTYPES)}")
     return jnp.dtype(dtype)
-
-
-# The embedded checkpoint: tiny, with Bark's rates and windows.
-EMBEDDED_TOKENS = TokenConfig(
-    semantic_vocab_size=500,
-    semantic_pad_token=500,
-    eos_token_id=500,
-    text_encoding_offset=501,  # 256 ids, the bytes of the text
-    text_pad_token=757,
-    semantic_infer_token=758,
-    max_new_tokens=128,  # random weights seldom say that the speech ends
-    coarse_semantic_pad_token=500 + 2 * 1024,
-    coarse_infer_token=500 + 2 * 1024 + 1,
-)
-
-
-TABLE_SCALE = 0.2  # of embeddings and codebooks: the noise is neither silent nor cut off
-
-
-def embedded_networks(dtype: DTypeLike = jnp.float32) -> dict[str, functools.partial[Any]]:
-    """Return how to make each network of the embedded checkpoint; each wants `rngs`."""
-    tokens = EMBEDDED_TOKENS
-    sizes: dict[str, Any] = {"num_layers": 2, "num_heads": 4, "hidden_size": 64}
-    coarse_vocab = tokens.coarse_infer_token + 1
-    semantic_config = GPTConfig(tokens.semantic_infer_token + 1, tokens.eos_token_id + 1, **sizes)
-    coarse_config = GPTConfig(coarse_vocab, coarse_vocab, **sizes)
-    fine_config = FineConfig(tokens.codebook_size + 1, **sizes)
-    return {
-        "semantic": functools.partial(GPT, semantic_config, dtype=dtype),
-        "coarse_acoustics": functools.partial(GPT, coarse_config, dtype=dtype),
-        "fine_acoustics": functools.partial(FineModel, fine_config, dtype=dtype),
-        "codec_model": functools.partial(Codec, CodecConfig(num_filters=8, hidden_size=32)),
-    }
-
-
-def embedded_bark(dtype: DTypeLike = jnp.float32, mesh: Mesh | None = None) -> Bark:
-    """Build the embedded checkpoint with random weights, the same on every machine and every mesh."""
-    rng, made = np.random.default_rng(0), embedded_networks(dtype)
-    parallel.check_heads({name: make.args[0] for name, make in made.items()}, mesh)
-    networks = {name: _randomised(make, rng, mesh) for name, make in made.items()}
-    return Bark("embedded", EMBEDDED_TOKENS, embedded_tokenizer(), None, networks, jnp.dtype(dtype))
-
-
-def _randomised(make: Callable[..., Any], rng: np.random.Generator, mesh: Mesh | None) -> Any:
-    """Build a module of random kernels and tables; NumPy draws at once what JAX would compile for."""
-    graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
-    filled = []
-    for path, leaf in nnx.to_flat_state(state):
-        match path[-1]:
-            case "scale":
-                value = np.ones(leaf.shape)
-            case "bias":
-                value = np.zeros(leaf.shape)
-            case "kernel" | "input_kernel" | "hidden_kernel":
-                value = rng.normal(size=leaf.shape) / math.sqrt(math.prod(leaf.shape[:-1]))
-            case _:  # tables
-                value = rng.normal(size=leaf.shape) * TABLE_SCALE
-        filled.append((path, leaf.replace(parallel.put(value.astype(leaf.dtype), ".".join(map(str, path)), mesh))))
-    return nnx.merge(graphdef, nnx.from_flat_state(filled))

@@ -44,7 +44,7 @@ def write(sizes: dict[str, Any], folder: Path) -> None:
     described = config(sizes)
     for name, content in ((checkpoints.CONFIG, described), (checkpoints.GENERATION_CONFIG, TOKENS.to_dict())):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    text.embedded_tokenizer().save(str(folder / checkpoints.TOKENIZER_FILES[0]))
+    text.bytes_tokenizer().save(str(folder / checkpoints.TOKENIZER_FILES[0]))
     rng = np.random.default_rng(0)
     tensors = {}
     for name, network in weights.NETWORKS.items():

@@ -24,7 +24,7 @@ from bark_jax.text import check_text, collapse
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import LANGUAGES
 
-MAX_SECONDS = 14.0  # of a piece, as estimated: Bark's 768 semantic tokens last 15.4
+MAX_SHARE = 0.91  # of the longest sound, what a piece may take as estimated: of Bark's 15.4 s, 14
 # Read aloud, 14 alphabetic languages take 68 ms a character, and 17 languages have 370 syllables a minute; Chinese
 # has 255 characters a minute, Japanese 357 (Trauzettel-Klosinski and Dietz, the IReST texts, 2012). Here a little
 # slower: a character of Hangul is a syllable, two of Devanagari are, and a digit is a word.
@@ -75,7 +75,7 @@ PIECE, AT_CLAUSE, AT_COMMA, AT_SPACE, AT_CHARACTER, FORBIDDEN = 2, 0.25, 0.5, 5,
 def split(text: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str | None = None) -> list[str]:
     """Split a text into pieces to speak one by one; there is at least one.
 
-    Each has at most `max_input_semantic_length` ids, and MAX_SECONDS of sound as estimated. Sentences that
+    Each has at most `max_input_semantic_length` ids, and MAX_SHARE of the longest sound as estimated. Sentences that
     fit stay whole. The others are cut, into parts as even as may be: where a sentence ends within a
     quotation, at clause marks, else at white space, else between characters. What holds no letter or digit
     stays with the sentence before it, or at the very beginning with the one behind.
@@ -171,14 +171,27 @@ def _goes_on(before: str, after: str, language: str) -> bool:
 # ---------------------------------------------------------------------------------------------
 
 
+def max_seconds(tokens: TokenConfig) -> float:
+    """Return how long a piece may take, as estimated."""
+    return MAX_SHARE * tokens.max_new_tokens / tokens.semantic_rate_hz
+
+
 def _cut(sentence: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str) -> list[str]:
     """Cut a sentence that is too long where it costs least: the best way to each place, from left to right."""
 
+    def count_ids(texts: list[str]) -> list[int]:
+        return [len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    both, *each = count_ids(["a b", "a", "b"])
+    space = both - sum(each)  # ids of a space between words: it has one of its own where letters are read
+
     def measure(texts: list[str]) -> tuple[list[float], list[float]]:
         """Measure each text by its ids and by its seconds, as shares of what Bark can take."""
-        encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
-        ids = [len(one.ids) / tokens.max_input_semantic_length for one in encoded]
-        return ids, [estimate_seconds(text) / MAX_SECONDS for text in texts]
+        ids = [
+            (count + space * text[-1:].isspace()) / tokens.max_input_semantic_length
+            for text, count in zip(texts, count_ids(texts), strict=True)
+        ]
+        return ids, [estimate_seconds(text) / max_seconds(tokens) for text in texts]
 
     if max(map(max, measure([sentence]))) <= 1:
         return [sentence]

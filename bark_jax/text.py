@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bark_jax.tokens import TokenConfig
 
-BERT_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNKNOWN = "[UNK]"  # by that name BERT's tokenizers and ours
+BERT_SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 SHOWN_CHARACTERS = 40  # of a text in a message
 
 
@@ -44,15 +45,15 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 def bert_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     """Build BERT's cased WordPiece tokenizer from piece -> id."""
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens([token for token in BERT_SPECIAL_TOKENS if token in vocabulary])
     return tokenizer
 
 
-def embedded_tokenizer() -> Tokenizer:
-    """Build the tokenizer of the embedded checkpoint: its ids are the bytes of the text's UTF-8, 0..255."""
+def bytes_tokenizer() -> Tokenizer:
+    """Build a tokenizer that knows every text: its ids are the bytes of the text's UTF-8, 0..255."""
     # ByteLevel writes a printable byte as the character of that number, the others as 256, 257, ... in their order.
     alphabet = {ord(character) for character in pre_tokenizers.ByteLevel.alphabet()}
     printable = {number for number in alphabet if number < 256}
@@ -62,6 +63,22 @@ def embedded_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     return tokenizer
+
+
+def fits(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> bool:
+    """Tell whether a text has few enough tokens to be spoken at once. Raises ValueError as `check_text` does."""
+    check_text(text)
+    return len(_ids(collapse(text), tokenizer)) <= tokens.max_input_semantic_length
+
+
+def unknown_words(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Find the words of a text of which the tokenizer knows some part only as its unknown token; each once."""
+    unknown = tokenizer.token_to_id(UNKNOWN)
+    found: dict[str, None] = {}
+    for word in text.split():
+        if unknown is not None and unknown in _ids(word, tokenizer):
+            found[word] = None
+    return list(found)
 
 
 def check_text(text: object) -> None:
@@ -86,6 +103,10 @@ def show(text: str) -> str:
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
 
 
+def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
 def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.ndarray, " n"]:
     """Turn a text into ids of the semantic model (n,), in text_encoding_offset .. text_pad_token - 1.
 
@@ -98,7 +119,7 @@ def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.nda
     check_text(text)
     text = collapse(text)
     shown = show(text)
-    ids = np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+    ids = np.array(_ids(text, tokenizer), dtype=np.int64)
     limit = tokens.max_input_semantic_length
     if len(ids) == 0:
         raise ValueError(f"the tokenizer leaves nothing of text {shown}: write it with letters or punctuation")

@@ -15,7 +15,7 @@ MEGABYTES = 15
 
 @pytest.fixture(scope="module")
 def bark() -> bark_jax.Bark:
-    return bark_jax.load(NANO)
+    return bark_jax.load()
 
 
 @pytest.fixture(scope="module")

@@ -283,11 +283,6 @@ def test_bfloat16_speaks():
     assert speech.samples.dtype == np.float32
 
 
-def test_the_embedded_checkpoint_says_that_it_makes_noise(capsys):
-    bark_jax.load()
-    assert capsys.readouterr().err == "bark_jax: the embedded checkpoint has random weights: it makes noise\n"
-
-
 def test_progress_is_shown_on_standard_error(bark, capsys):
     bark.generate("Hello", max_seconds=0.2, progress=True)
     shown = capsys.readouterr()

@@ -6,13 +6,13 @@ import hf
 import pytest
 
 from bark_jax import sentences
-from bark_jax.pipeline import EMBEDDED_TOKENS
-from bark_jax.text import embedded_tokenizer
 from bark_jax.tokens import TokenConfig
+from bark_jax.train.letters import letters_tokenizer
+from bark_jax.train.recipe import NANO
 from bark_jax.voices import LANGUAGES
 
 BARK = (hf.tokenizer(), TokenConfig())
-CHECKPOINTS = (BARK, (hf.tokenizer(), hf.TOKENS), (embedded_tokenizer(), EMBEDDED_TOKENS))
+CHECKPOINTS = (BARK, (hf.tokenizer(), hf.TOKENS), (letters_tokenizer(), NANO.tokens))
 
 SENTENCES = {
     "de": [
@@ -148,7 +148,7 @@ def test_random_texts_fit_and_lose_nothing():
         for piece in pieces:
             assert piece == " ".join(piece.split()) != ""
             assert len(tokenizer.encode(piece, add_special_tokens=False).ids) <= tokens.max_input_semantic_length
-            assert sentences.estimate_seconds(piece) < sentences.MAX_SECONDS + 1e-6
+            assert sentences.estimate_seconds(piece) < sentences.max_seconds(tokens) + 1e-6
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

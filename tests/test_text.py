@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import processors
 
-from bark_jax.text import bert_tokenizer, embedded_tokenizer, encode, load_tokenizer
+from bark_jax.text import bert_tokenizer, bytes_tokenizer, encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
 
 BARK = TokenConfig()
@@ -83,33 +83,33 @@ def test_a_vocab_txt_of_another_encoding_names_its_folder(tmp_path):
         load_tokenizer(tmp_path)
 
 
-def test_embedded_ids_are_bytes():
+def test_ids_are_bytes():
     everything = "".join(chr(n) for n in range(0x250) if not chr(n).isspace())
     tokens = TokenConfig(max_input_semantic_length=2000)
-    ids = encode(everything, embedded_tokenizer(), tokens) - tokens.text_encoding_offset
+    ids = encode(everything, bytes_tokenizer(), tokens) - tokens.text_encoding_offset
     assert ids.tolist() == list(everything.encode())
-    assert embedded_tokenizer().get_vocab_size() == 256
+    assert bytes_tokenizer().get_vocab_size() == 256
 
 
 @pytest.mark.parametrize("text", TRICKY)
-def test_embedded_tokenizer_knows_every_text(text):
+def test_bytes_tokenizer_knows_every_text(text):
     tokens = TokenConfig(max_input_semantic_length=400)
-    ids = encode(text, embedded_tokenizer(), tokens) - tokens.text_encoding_offset
+    ids = encode(text, bytes_tokenizer(), tokens) - tokens.text_encoding_offset
     assert ids.tolist() == list(" ".join(text.split()).encode())
 
 
 def test_white_space_is_collapsed_before_the_tokenizer():
-    assert ids_of("\u2003 a \t\r\n\x1c b\u3000", embedded_tokenizer()) == list(b"a b")
+    assert ids_of("\u2003 a \t\r\n\x1c b\u3000", bytes_tokenizer()) == list(b"a b")
 
 
 def test_ids_are_shifted_past_the_semantic_ids():
-    ids = encode("ab", embedded_tokenizer(), BARK)
+    ids = encode("ab", bytes_tokenizer(), BARK)
     assert ids.dtype == np.int32
     assert ids.tolist() == [10_048 + 97, 10_048 + 98]
 
 
 def test_a_text_may_fill_the_prompt():
-    ids = encode("a" * 256, embedded_tokenizer(), BARK)
+    ids = encode("a" * 256, bytes_tokenizer(), BARK)
     assert ids.tolist() == [10_145] * 256
 
 
@@ -117,13 +117,13 @@ def test_a_text_may_fill_the_prompt():
 def test_only_a_str_is_text(text):
     unchecked = inspect.unwrap(encode)  # the tests' type checker would be the first to refuse
     with pytest.raises(ValueError, match=f"of type {type(text).__name__}: pass a str"):
-        unchecked(text, embedded_tokenizer(), BARK)
+        unchecked(text, bytes_tokenizer(), BARK)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u3000\x1f"])
 def test_white_space_is_no_text(text):
     with pytest.raises(ValueError, match=r"empty or only white space"):
-        encode(text, embedded_tokenizer(), BARK)
+        encode(text, bytes_tokenizer(), BARK)
 
 
 def test_a_text_of_control_characters_leaves_nothing(vocab_folder):
@@ -133,7 +133,7 @@ def test_a_text_of_control_characters_leaves_nothing(vocab_folder):
 
 def test_half_a_surrogate_pair_is_refused():
     with pytest.raises(ValueError, match=r"not valid Unicode.*position 1"):
-        encode("a\ud83d", embedded_tokenizer(), BARK)
+        encode("a\ud83d", bytes_tokenizer(), BARK)
 
 
 def test_too_long_a_text_is_refused_with_its_length_and_beginning():
@@ -143,15 +143,15 @@ def test_too_long_a_text_is_refused_with_its_length_and_beginning():
         "It begins 'In the light of the moon, a little egg I…'"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        encode(text, embedded_tokenizer(), BARK)
+        encode(text, bytes_tokenizer(), BARK)
 
 
 def test_the_limit_is_the_checkpoints():
     with pytest.raises(ValueError, match=r"text has 9 tokens, Bark reads 8: .* begins 'aaaaaaaaa'"):
-        encode("a" * 9, embedded_tokenizer(), SMALL)
+        encode("a" * 9, bytes_tokenizer(), SMALL)
 
 
 def test_ids_may_not_reach_the_pad_token():
-    assert encode("O", embedded_tokenizer(), SMALL).tolist() == [599]
+    assert encode("O", bytes_tokenizer(), SMALL).tolist() == [599]
     with pytest.raises(ValueError, match=r"text 'P' has the id 80, this checkpoint's text ids end at 79"):
-        encode("P", embedded_tokenizer(), SMALL)
+        encode("P", bytes_tokenizer(), SMALL)

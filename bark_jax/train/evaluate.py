@@ -178,7 +178,7 @@ def report(found: dict[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     top = argparse.ArgumentParser(prog="python -m bark_jax.train.evaluate", description=(__doc__ or "").split("\n")[0])
-    top.add_argument("--checkpoint", required=True, metavar="FOLDER", help="with semantic units")
+    top.add_argument("--checkpoint", metavar="FOLDER", help="with semantic units (the embedded one)")
     top.add_argument("--data", type=Path, metavar="FOLDER", help="recordings to compare with (the teacher's own)")
     top.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"of sentences ({COUNT})")
     top.add_argument("--seed", type=int, default=0, help="of generation (0)")

@@ -25,12 +25,13 @@ from jaxtyping import Array, Float, Int
 
 from bark_jax import coarse, semantic
 from bark_jax.fine import FineConfig, FineModel
-from bark_jax.gpt import GPT, GPTConfig, causal_logits
+from bark_jax.gpt import GPT, GPTConfig, causal_hidden, einsum_float32
 from bark_jax.tokens import TokenConfig, flatten_codebooks
 from bark_jax.train import loop
 from bark_jax.voices import Voice
 
 IGNORED = -1  # a target that counts for nothing
+LOOK_AHEAD = 8  # units: 0.16 s
 BUCKET = 32  # lengths of a batch are rounded up to a multiple: each length is a program
 
 
@@ -44,6 +45,8 @@ class Training:
     decay: float = 0.05
     voiced: float = 0.3  # how often an example continues a voice
     smoothing: float = 0.0  # of the targets
+    corrupted: float = 0.0  # how many of the units that are read behind the prompt are others, drawn at random
+    look_weight: float = 0.0  # of the loss of what is said `LOOK_AHEAD` places later
     seed: int = 0
     dtype: str = "float32"  # of the products; the weights are float32
 
@@ -123,10 +126,15 @@ def stack(examples: list[Example]) -> Example:
     return batch | {"prompt": np.stack([each["prompt"] for each in examples])}
 
 
-def said_logits(model: GPT, prompt: Int[Array, "b k p"], read: Int[Array, "b t"]) -> Float[Array, "b t v"]:
-    """Score what follows each id that is read behind the prompt, whose k rows are summed."""
+def said_hidden(model: GPT, prompt: Int[Array, "b k p"], read: Int[Array, "b t"]) -> Float[Array, "b t d"]:
+    """Run the prompt, whose k rows are summed, and what is read behind it; return what follows the latter."""
     x = jnp.concatenate([model.embed(prompt).sum(axis=1), model.embed(read)], axis=1)
-    return causal_logits(model, x)[:, prompt.shape[2] :]
+    return causal_hidden(model, x)[:, prompt.shape[2] :]
+
+
+def said_logits(model: GPT, prompt: Int[Array, "b k p"], read: Int[Array, "b t"]) -> Float[Array, "b t v"]:
+    """Score what follows each id that is read behind the prompt."""
+    return model.logits(said_hidden(model, prompt, read))
 
 
 def cross_entropy(
@@ -143,9 +151,22 @@ def cross_entropy(
     return loss, {"loss": jnp.sum(counts * plain) / total, "accuracy": right}
 
 
-def semantic_loss(model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, step: Array) -> Any:
-    logits = said_logits(model, batch["prompt"], batch["read"])
-    return cross_entropy(logits[..., : tokens.eos_token_id + 1], batch["said"], smoothing)
+def semantic_loss(
+    model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, step: Array, look: Any = None, look_weight: float = 0
+) -> Any:
+    """Score what is said next; and by a look, a linear map, what is said `LOOK_AHEAD` places later.
+
+    Most units repeat the last one, so the loss of the next one alone teaches slowly where in the text it is.
+    """
+    hidden, said = said_hidden(model, batch["prompt"], batch["read"]), batch["said"]
+    loss, figures = cross_entropy(model.logits(hidden)[..., : tokens.eos_token_id + 1], said, smoothing)
+    if look is not None:
+        later = jnp.pad(said[:, LOOK_AHEAD:], ((0, 0), (0, LOOK_AHEAD)), constant_values=IGNORED)
+        logits = einsum_float32("btd,dv->btv", model.norm(hidden), look)
+        look_loss, look_figures = cross_entropy(logits, later)
+        loss += look_weight * look_loss
+        figures |= {"look": look_figures["loss"]}
+    return loss, figures
 
 
 def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, step: Array) -> Any:
@@ -192,13 +213,16 @@ def train(
     """Train one transformer; `make` is called with `dtype` and `rngs`. Return it in float32."""
     model = make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
-    params = as_nanogpt(params, model.cfg.num_layers, how.seed)
+    params = {"network": as_nanogpt(params, model.cfg.num_layers, how.seed)}
+    if how.look_weight:
+        params["look"] = jnp.zeros((model.cfg.hidden_size, tokens.eos_token_id + 1))
     computing, _ = nnx.split(nnx.eval_shape(lambda: make(dtype=jnp.dtype(how.dtype), rngs=nnx.Rngs(0))))
     optimizer = loop.adam(how.rate, how.steps, b1=0.9, b2=0.98, decay=how.decay)
 
     def loss(params: Any, batch: Any, step: Array) -> Any:
         cast = jax.tree.map(lambda x: x.astype(how.dtype), params)
-        return loss_of(nnx.merge(computing, cast), batch, tokens, how.smoothing, step)
+        extra = {"look": cast["look"], "look_weight": how.look_weight} if "look" in cast else {}
+        return loss_of(nnx.merge(computing, cast["network"]), batch, tokens, how.smoothing, step, **extra)
 
     def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
         gradients, losses = loop.mean_gradients(loss, state["params"], batch, step)
@@ -208,7 +232,7 @@ def train(
     def start() -> loop.State:
         return {"params": params, "optimizer": optimizer.init(params)}
 
-    return nnx.merge(graphdef, loop.run(update, start, batch, folder, steps=how.steps)["params"])
+    return nnx.merge(graphdef, loop.run(update, start, batch, folder, steps=how.steps)["params"]["network"])
 
 
 def as_nanogpt(params: Any, num_layers: int, seed: int) -> Any:
@@ -240,9 +264,13 @@ def train_semantic(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Train
         rng = np.random.default_rng((how.seed, step))
         many = rng.integers(0, len(data), 8 * how.batch)
         chosen = many[np.argsort(lengths[many])].reshape(8, -1)[rng.integers(8)]
-        return stack([
+        examples = stack([
             semantic_example(data.ids[i], data.semantic[i], some_voice(rng, data, how, tokens), tokens) for i in chosen
         ])  # fmt: skip
+        read = examples["read"]
+        is_corrupted = (rng.random(read.shape) < how.corrupted) & (read < tokens.eos_token_id)
+        others = rng.integers(0, tokens.semantic_vocab_size, read.shape)
+        return examples | {"read": np.where(is_corrupted, others, read).astype(np.int32)}
 
     make = functools.partial(GPT, cfg)
     return train(make, semantic_loss, batch, tokens, how, folder)

@@ -3,25 +3,31 @@
     "My 21 dogs—Émile's!"  ──normalise──▶  "my twenty one dogs, emile's!"  ──▶  an id for each character
 
 All of it is in `tokenizer.json`, so that this package and `transformers` read alike: case and accents are
-dropped, numbers up to 999,999 are spelled out, longer ones
-digit by digit, and marks become the nearest of `, . ? !`. What is left is unknown.
+dropped, numbers up to 999,999 are spelled out, longer ones and decimals digit by digit, a few signs become
+words, and marks the nearest of `, . ? !`. What is left is unknown.
 """
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-UNKNOWN, PAD = "[UNK]", "[PAD]"
+from bark_jax.text import UNKNOWN
+
+PAD = "[PAD]"
 CHARACTERS = " ',.?!abcdefghijklmnopqrstuvwxyz"
 
 ONES = "one two three four five six seven eight nine".split()
 TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
+SIGNS = {"&": "and", "%": "per cent", "@": "at", r"\+": "plus", "=": "equals", "°": "degrees"}
+LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"}
+
 # In this order: (pattern, replacement). Patterns look around, so that digits are replaced one at a time.
 WORDS = (
     (r"(?<=\d),(?=\d{3}\b)", ""),
     (r"(?<=\d)\.(?=\d)", " point "),
-    (r"&", " and "),
-    (r"%", " per cent "),
+    *((rf"(?<=point {'[0-9] ' * n}[0-9])(?=[0-9])", " ") for n in range(4)),  # decimals one by one
+    *((sign, f" {word} ") for sign, word in SIGNS.items()),
+    *LETTERS.items(),
     (r"\bmr\.", "mister"),
     (r"\bmrs\.", "missus"),
     (r"\bdr\.", "doctor"),

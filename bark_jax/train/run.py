@@ -23,10 +23,10 @@ from bark_jax.codec import Codec, encode_audio
 from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-from bark_jax.text import encode
+from bark_jax.text import UNKNOWN, encode
 from bark_jax.train import codec, data, language, units
 from bark_jax.train.export import tensors
-from bark_jax.train.letters import PAD, UNKNOWN, letters_tokenizer
+from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
 
 PARTS = ("units", "codec", "semantic", "coarse", "fine")

@@ -49,11 +49,16 @@ TIMES = "today tomorrow now".split()
 DAYTIMES = "morning evening night".split()
 OTHERS = (
     "hello goodbye yes no please thank sorry my your name is the a and this that are was can will not do have "
-    "how what where when who why welcome to of for it he she there here very"
+    "how what where when who why welcome to of for it he she there here very "
+    "don't it's i'm let's that's can't"
 ).split()
 EVERYDAY = sorted({
     *NUMBERS, *COLOURS, *ANIMALS, *QUALITIES, *THINGS, *VERBS, *PRONOUNS, *NAMES, *PLACES, *TIMES, *DAYTIMES, *OTHERS,
 })  # fmt: skip
+
+PLURALS = {
+    "fishs": "fish", "sheeps": "sheep", "mouses": "mice", "wolfs": "wolves", "citys": "cities", "storys": "stories",
+}  # fmt: skip
 
 # Patterns of everyday sentences; a word in braces stands for one of a list.
 LISTS = {
@@ -94,6 +99,9 @@ PATTERNS = (
     "{name} and {name} {verb} {number} {thing}s.",
     "it was a {quality} {daytime}.",
     "do you {verb} my {animal}?",
+    "i'm {quality}, and you are {quality}.",
+    "it's {place} the {quality} {thing}.",
+    "don't {verb} the {colour} {thing}.",
     "{number}, {number}, {number}, {number}.",
 )
 
@@ -139,7 +147,7 @@ def everyday_texts() -> list[str]:
 def pattern(rng: random.Random) -> str:
     """Fill in one of the patterns."""
     filled = re.sub(r"\{(\w+)\}", lambda match: rng.choice(LISTS[match[1]]), rng.choice(PATTERNS))
-    filled = filled.replace("fishs", "fish").replace("sheeps", "sheep").replace("citys", "cities")
+    filled = re.sub(r"\w+", lambda match: PLURALS.get(match[0], match[0]), filled)
     return filled[0].upper() + filled[1:]
 
 
