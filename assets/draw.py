@@ -132,6 +132,10 @@ def journey_7() -> Drawing:
     return journey(caption="this notebook: everything together, as fast as the device allows")
 
 
+def journey_8() -> Drawing:
+    return journey(caption="this notebook: how all four networks learn, and the units between the first two")
+
+
 def semantic_prompt() -> Drawing:
     """Draw what the semantic model reads: text and voice on the same positions, INFER, then its own tokens."""
     drawing = Drawing(980, 264, "The prompt of the semantic model: text and voice over each other, INFER, new tokens")
@@ -489,6 +493,7 @@ DRAWINGS = (
     journey_5,
     journey_6,
     journey_7,
+    journey_8,
     tensor_file,
     semantic_prompt,
     gpt_block,

@@ -38,6 +38,7 @@ SERIES = {
     "05_coarse_to_fine": "Coarse codes to fine codes",
     "06_encodec": "EnCodec: codes to sound, and sound to codes",
     "07_full_generation_on_tpu": "Full generation, on a TPU if there is one",
+    "08_training_a_small_bark": "Training a small Bark",
 }
 STEMS = list(SERIES)
 KEPT_METADATA = ("tags", "cellView", "jupyter")  # of cells

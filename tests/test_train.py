@@ -242,6 +242,47 @@ def test_training_lowers_the_loss(run, tmp_path):
     assert (first["step"], last["step"]) == (50, 100)
 
 
+def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
+    """At a rate of 0 what is trained further stays what it was; only codebooks follow their averages."""
+    run.checkpoint(tmp_path / "first", dtype=np.float32)
+    still = {
+        f"{part}_training": dataclasses.replace(getattr(TINY, f"{part}_training"), rate=0.0, steps=1)
+        for part in ("codec", "semantic", "coarse", "fine")
+    }
+    again = Run(tmp_path / "run", dataclasses.replace(TINY, **still), recordings, begin=tmp_path / "first")
+    np.testing.assert_array_equal(again.units(), run.units())
+    for part in ("codec", "semantic", "coarse", "fine"):
+        before, after = (nnx.state(getattr(which, part)()) for which in (run, again))
+        if part == "codec":
+            before, after = before["encoder"], after["encoder"]
+        jax.tree.map(np.testing.assert_array_equal, before, after)
+    other = Run(tmp_path / "other", recipe.NANO, recordings, begin=tmp_path / "first")
+    with pytest.raises(ValueError, match="has a codec_model of another size"):
+        other.codec()
+
+
+def test_the_read_units_are_corrupted_and_nothing_else(run, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: seen.append(batch(0)) or start())
+    for corrupted in (0.0, 0.5):
+        how = dataclasses.replace(TINY.semantic_training, corrupted=corrupted, batch=6)
+        language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+    clean, noisy = seen
+    np.testing.assert_array_equal(clean["said"], noisy["said"])
+    np.testing.assert_array_equal(clean["prompt"], noisy["prompt"])
+    counts = clean["said"] != language.IGNORED
+    assert 0.2 < (clean["read"] != noisy["read"])[counts].mean() < 0.6
+    assert (noisy["read"][:, 0] == TOKENS.semantic_infer_token).all()
+
+
+def test_a_look_ahead_is_trained_and_left_behind(run, tmp_path):
+    how = dataclasses.replace(TINY.semantic_training, look_weight=0.5, steps=loop.REPORT_STEPS, rate=1e-2)
+    model = language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+    logged = json.loads((tmp_path / "log.jsonl").read_text())
+    assert logged["look"] < np.log(TOKENS.eos_token_id + 1)
+    assert nnx.state(model).keys() == nnx.state(run.semantic()).keys()
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [("coarse", "has no codec yet: train that first"), ("semantic", "has no units yet: train that first")],

@@ -37,6 +37,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="a folder for all parts; one there is gone on with",
     )
+    command.add_argument(
+        "--begin",
+        metavar="FOLDER",
+        help="train the networks of this checkpoint further, with its units, such as assets/nano on another voice",
+    )
     command.add_argument("--steps", type=int, metavar="N", help="of this part, where the recipe's will not do")
     command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
 
@@ -54,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = recipe.read(options.config)
     if options.steps is not None:
         chosen = with_steps(chosen, options.part, options.steps)
-    made = Run(options.output, chosen, options.data)
+    made = Run(options.output, chosen, options.data, begin=options.begin)
     parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
     for part in parts:
         if part == "checkpoint":

@@ -120,17 +120,28 @@ def average_codebooks(
     return {"entries": entry_sum / count[..., None], "sum": entry_sum, "count": count}
 
 
-def train(cfg: CodecConfig, how: CodecTraining, recordings: Recordings, folder: Path) -> Codec:
-    """Train a codec on recordings; resume from `folder`, which also gets the log."""
-    graphdef, params = nnx.split(Codec(cfg, rngs=nnx.Rngs(how.seed)))
+def with_counts(entries: Float[Array, "q v d"]) -> dict[str, Array]:
+    """Begin the moving averages of codebooks."""
+    return {"entries": entries, "sum": 0.2 * entries, "count": jnp.full(entries.shape[:2], 0.2)}
+
+
+def train(
+    cfg: CodecConfig, how: CodecTraining, recordings: Recordings, folder: Path, begin: Codec | None = None
+) -> Codec:
+    """Train a codec on recordings; resume from `folder`, which also gets the log.
+
+    Args:
+        begin: a trained codec to begin with; None: random weights.
+    """
+    graphdef, params = nnx.split(begin or Codec(cfg, rngs=nnx.Rngs(how.seed)))
+    unquantised_steps = 0 if begin else how.unquantised_steps
     optimizer = loop.adam(how.rate, how.steps, b1=0.8, b2=0.99)
     length = how.frames * cfg.hop_length
 
     def start() -> loop.State:
-        shape = (cfg.num_quantizers, cfg.codebook_size, cfg.hidden_size)
         look = 0.1 * jax.random.normal(jax.random.key(how.seed), (cfg.hidden_size, 80))
         trained = {"codec": params, "look": {"kernel": look, "bias": jnp.full(80, -5.0, jnp.float32)}}
-        codebooks = {"entries": jnp.zeros(shape), "sum": jnp.zeros(shape), "count": jnp.ones(shape[:2])}
+        codebooks = with_counts(params["quantizer"]["codebooks"][...])
         return {"params": trained, "optimizer": optimizer.init(trained), "codebooks": codebooks}
 
     def batch(step: int) -> dict[str, np.ndarray]:
@@ -162,7 +173,7 @@ def train(cfg: CodecConfig, how: CodecTraining, recordings: Recordings, folder: 
         return total, ({"loss": total} | parts, codes, residuals)
 
     def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
-        is_quantised = (step >= how.unquantised_steps).astype(jnp.float32)
+        is_quantised = (step >= unquantised_steps).astype(jnp.float32)
         gradients, (losses, codes, residuals) = loop.mean_gradients(
             loss, state["params"], state["codebooks"], batch, is_quantised
         )
@@ -188,12 +199,10 @@ def train(cfg: CodecConfig, how: CodecTraining, recordings: Recordings, folder: 
             centres, nearest = k_means(residual, cfg.codebook_size, seed=q)
             residual = residual - centres[nearest]
             entries.append(centres)
-        stacked = jnp.stack(entries)
-        count = jnp.full(stacked.shape[:2], 0.2)
-        return state | {"codebooks": {"entries": stacked, "sum": 0.2 * stacked, "count": count}}
+        return state | {"codebooks": with_counts(jnp.stack(entries))}
 
-    begin = {how.unquantised_steps: begin_codebooks}
-    state = loop.run(update, start, batch, folder, steps=how.steps, before=begin)
+    before = {} if begin else {unquantised_steps: begin_codebooks}
+    state = loop.run(update, start, batch, folder, steps=how.steps, before=before)
     codec = nnx.merge(graphdef, state["params"]["codec"])
     codec.quantizer.codebooks[...] = state["codebooks"]["entries"]
     return codec

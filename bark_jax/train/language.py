@@ -209,11 +209,16 @@ def train(
     tokens: TokenConfig,
     how: Training,
     folder: Path,
+    begin: Any = None,
 ) -> Any:
-    """Train one transformer; `make` is called with `dtype` and `rngs`. Return it in float32."""
-    model = make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed))
+    """Train one transformer; `make` is called with `dtype` and `rngs`. Return it in float32.
+
+    Args:
+        begin: a trained model to begin with, in float32; None: random weights.
+    """
+    model = begin or make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
-    params = {"network": as_nanogpt(params, model.cfg.num_layers, how.seed)}
+    params = {"network": params if begin else as_nanogpt(params, model.cfg.num_layers, how.seed)}
     if how.look_weight:
         params["look"] = jnp.zeros((model.cfg.hidden_size, tokens.eos_token_id + 1))
     computing, _ = nnx.split(nnx.eval_shape(lambda: make(dtype=jnp.dtype(how.dtype), rngs=nnx.Rngs(0))))
@@ -256,7 +261,9 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode()[-8:], "little") % 2**31
 
 
-def train_semantic(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> GPT:
+def train_semantic(
+    cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, begin: Any = None
+) -> GPT:
     """Train text to units. Batches are of about one length."""
     lengths = np.array([len(units) for units in data.semantic])
 
@@ -273,10 +280,12 @@ def train_semantic(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Train
         return examples | {"read": np.where(is_corrupted, others, read).astype(np.int32)}
 
     make = functools.partial(GPT, cfg)
-    return train(make, semantic_loss, batch, tokens, how, folder)
+    return train(make, semantic_loss, batch, tokens, how, folder, begin)
 
 
-def train_coarse(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> GPT:
+def train_coarse(
+    cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, begin: Any = None
+) -> GPT:
     """Train units to the coarse codebooks, each example a window of generation."""
 
     def batch(step: int) -> Any:
@@ -292,10 +301,12 @@ def train_coarse(cfg: GPTConfig, tokens: TokenConfig, data: Tokens, how: Trainin
         return stack(examples)
 
     make = functools.partial(GPT, cfg)
-    return train(make, coarse_loss, batch, tokens, how, folder)
+    return train(make, coarse_loss, batch, tokens, how, folder, begin)
 
 
-def train_fine(cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path) -> FineModel:
+def train_fine(
+    cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, begin: Any = None
+) -> FineModel:
     """Train a codebook from those before it, a random one each step."""
 
     def batch(step: int) -> Any:
@@ -305,7 +316,7 @@ def train_fine(cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training
         return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
 
     make = functools.partial(FineModel, cfg)
-    return train(make, fine_loss, batch, tokens, how, folder)
+    return train(make, fine_loss, batch, tokens, how, folder, begin)
 
 
 def some_voice(rng: np.random.Generator, data: Tokens, how: Training, tokens: TokenConfig) -> Voice | None:

@@ -23,6 +23,7 @@ from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
 
 VOICES = {"en_speaker_0": ("My name is bark and i can speak.", 0), "en_speaker_1": ("Welcome to the big old house.", 1)}
+SAMPLE = "Hello, my name is bark, and this is my voice."
 TEMPERATURES = {"semantic_temperature": 0.5, "coarse_temperature": 0.5, "fine_temperature": 0.3}
 
 CARD = """---
@@ -95,8 +96,10 @@ def make(work: Path, output: Path, *, machine: str) -> None:
     checkpoint = work / "checkpoint"
     run.checkpoint(checkpoint, generation=TEMPERATURES)
     save_voices(bark_jax.load(checkpoint), checkpoint)
+    save_sample(bark_jax.load(checkpoint), checkpoint)
     found = evaluate.evaluate(bark_jax.load(checkpoint))
     (work / "judgement.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    save_logs(run, found, checkpoint)
     (checkpoint / "README.md").write_text(card(run, found, machine), encoding="utf-8")
     shutil.copytree(checkpoint, output, dirs_exist_ok=True)
     print(*evaluate.report(found), f"{output}: written", sep="\n")
@@ -114,6 +117,28 @@ def save_voices(bark: Bark, folder: Path) -> None:
             np.save(folder / path, array)
             listing[name][prompt] = str(path)
     (folder / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+
+
+def save_sample(bark: Bark, folder: Path) -> None:
+    """Speak a sentence, and draw its waveform and mel spectrogram: what a visitor meets first."""
+    from bark_jax import notebook
+
+    speech = bark.generate(SAMPLE, seed=0, progress=False)
+    speech.save(folder / "sample.wav", force=True)
+    figure = notebook.sound_figure({SAMPLE: speech.samples}, speech.sample_rate)
+    (folder / "sample.png").write_bytes(notebook.png(figure))
+
+
+def save_logs(run: Run, found: dict[str, Any], folder: Path) -> None:
+    """Keep what each part's losses were, and the judgement, for pictures of them."""
+    kept: dict[str, Any] = {}
+    for part in PARTS[1:]:
+        lines = (run.folder / part / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines]
+        names = [name for name in entries[0] if name != "seconds"]
+        kept[part] = {name: [float(f"{entry[name]:.4g}") for entry in entries] for name in names}
+    kept["judgement"] = {name: found[name] for name in ("sentences", "words", "ended", "rows")}
+    (folder / "training.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
 
 
 def card(run: Run, found: dict[str, Any], machine: str) -> str:

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.lib.format import open_memmap
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bark_jax import checkpoints, weights
@@ -38,16 +40,19 @@ UNITS_LEARNT_FROM = 400_000  # frames: two hours
 class Run:
     """Hold the folder of one run, and make its parts."""
 
-    def __init__(self, folder: Path, recipe: Recipe, recordings: Path | None = None):
+    def __init__(
+        self, folder: Path, recipe: Recipe, recordings: Path | None = None, *, begin: str | Path | None = None
+    ):
         """Begin a run, or go on with one.
 
         Args:
             recordings: a folder in LJSpeech's layout; may be left out once they are prepared.
+            begin: a checkpoint, whose units are taken and whose networks are trained further; None: from nothing.
 
         Raises:
             ValueError: the run was begun with another recipe, or there are no recordings.
         """
-        self.folder, self.recipe, self.source = folder, recipe, recordings
+        self.folder, self.recipe, self.source, self.begin = folder, recipe, recordings, begin
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(recipe.to_dict(), indent=1)
         path = folder / RECIPE
@@ -68,6 +73,8 @@ class Run:
     def units(self) -> np.ndarray:
         """Find the centres of the semantic units (k, d)."""
         path = self.folder / units.FILE
+        if self.begin is not None and not path.is_file():
+            units.save(units.load(checkpoints.resolve(self.begin).folder), self.folder)
         if not path.is_file():
             wanted, features = UNITS_LEARNT_FROM, []
             for i in tqdm(
@@ -90,7 +97,8 @@ class Run:
         """Train the codec."""
 
         def train() -> Codec:
-            return codec.train(self.recipe.codec, self.recipe.codec_training, self.recordings, self.folder / "codec")
+            cfg, how = self.recipe.codec, self.recipe.codec_training
+            return codec.train(cfg, how, self.recordings, self.folder / "codec", self._begun("codec_model", cfg))
 
         return self._once("codec", "codec_model", self.recipe.codec, train)
 
@@ -112,8 +120,19 @@ class Run:
             part,
             network,
             cfg,
-            lambda: train(cfg, self.recipe.tokens, self.tokens(codes=codes), how, self.folder / part),
+            lambda: train(
+                cfg, self.recipe.tokens, self.tokens(codes=codes), how, self.folder / part, self._begun(network, cfg)
+            ),
         )
+
+    def _begun(self, network: str, cfg: Any) -> Any:
+        """Load a network of the checkpoint to begin with, if there is one."""
+        if self.begin is None:
+            return None
+        model = checkpoints.load(checkpoints.resolve(self.begin), jnp.dtype("float32"), low_memory=True)[network]
+        if model.cfg != cfg:
+            raise ValueError(f"{self.begin} has a {network} of another size than the recipe: begin with one of its own")
+        return model
 
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
         """Load a part's weights if it is done, else train it and keep them."""
@@ -167,7 +186,8 @@ class Run:
         centres, recipe = self._needed(units.FILE, "units", self.units), self.recipe
         how = {"sample_rate": recipe.codec.sampling_rate, "unit_rate_hz": recipe.tokens.semantic_rate_hz}
         every = tqdm(range(len(self.recordings)), "units", unit="recording")
-        return [units.encode(self.recordings[i], centres, **how) for i in every]
+        with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other
+            return [units.encode(self.recordings[i], centres, **how) for i in every]
 
     def _encode_codes(self) -> list[np.ndarray]:
         model, cfg = self._needed(Path("codec", WEIGHTS), "codec", self.codec), self.recipe.codec
