@@ -18,6 +18,7 @@ import html
 import io
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from PIL import Image as Picture
 from bark_jax.codec import check_samples
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
+from bark_jax.text import fits
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
@@ -291,36 +293,47 @@ class Panel:
     voices: dict[str, Voice] = dataclasses.field(default_factory=dict)
 
     def generate(self, _: Any = None) -> None:
-        """Speak the text as the controls say, and put the take on top of the others."""
+        """Speak the text as the controls say, in long form if it is long, and put the take on top of the others."""
         values = {name: control.value for name, control in self.controls.items()}
         self._say("Speaking ...")
         self.generate_button.disabled = True
         for bar in self.bars.values():
             bar.value = 0
         try:
-            speech = self.bark.generate(
-                values["text"],
-                voice=self.voices.get(values["voice"], values["voice"].strip() or None),
-                seed=values["seed"],
-                min_eos_p=values["min_eos_p"],
-                max_seconds=values["max_seconds"],
-                progress=self.report,
-                **{f"{stage}_temperature": values[stage] for stage in STAGES},
-            )
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", UserWarning)
+                speech = self.bark.generate(
+                    values["text"],
+                    voice=self.voices.get(values["voice"], values["voice"].strip() or None),
+                    seed=values["seed"],
+                    min_eos_p=values["min_eos_p"],
+                    max_seconds=values["max_seconds"],
+                    progress=self.report,
+                    long_form=not fits(values["text"], self.bark.tokenizer, self.bark.tokens),
+                    **{f"{stage}_temperature": values[stage] for stage in STAGES},
+                )
         except ValueError as error:
             self.message.children = [_warning(str(error))]
         except KeyboardInterrupt:
             self.message.children = [_warning("Stopped; the takes before are kept.")]
         else:
             self._add(speech)
+            told = dict.fromkeys(str(one.message) for one in warned)
+            self.message.children = (*self.message.children, *map(_warning, told))
         finally:
             self.generate_button.disabled = False
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Fill the bars; a stage that has ended early is done all the same when the next one begins."""
-        for earlier in STAGES[: STAGES.index(stage)]:
-            self.bars[earlier].value = 1
-        self.bars[stage].value = done / max(1, total)
+        """Fill the bars; a stage that has ended early is done all the same when the next one begins.
+
+        A long text goes through the stages more than once, and the sentences that are done are counted.
+        """
+        if stage == "sentence":
+            self._say(f"Speaking ... {done} of {total} sentences are done.")
+            return
+        place = STAGES.index(stage)
+        for number, name in enumerate(STAGES):
+            self.bars[name].value = done / max(1, total) if number == place else number < place
 
     def compare(self, _: Any = None) -> None:
         """Show all takes on one scale."""
@@ -348,7 +361,8 @@ class Panel:
     def _add(self, speech: Speech) -> None:
         self.takes.append(speech)
         number = len(self.takes)
-        self._say(f"Take {number} was made in {sum(speech.timings.values()):.1f} s.")
+        parts = f", in {len(speech.sentences)} sentences" if speech.sentences else ""
+        self._say(f"Take {number} was made in {sum(speech.timings.values()):.1f} s{parts}.")
         save = widgets.Button(description="Save", icon="save", layout={"width": "6em"})
         save.on_click(functools.partial(self.save, number))
         caption = widgets.HTML(f"<b>take {number}</b>: {html.escape(repr(speech))}")
@@ -370,18 +384,25 @@ class Panel:
 
 
 def panel(
-    bark: Bark, text: str = "Hello, my dog is cute.", *, max_seconds: float = 4.0, folder: str | os.PathLike = "."
+    bark: Bark,
+    text: str = "Hello, my name is bark.",
+    *,
+    max_seconds: float | None = None,
+    folder: str | os.PathLike = ".",
 ) -> Panel:
     """Make a panel to play with; as the last line of a cell it shows itself.
 
+    A text that is too long for once is spoken in long form; `max_seconds` is then that of each sentence.
+
     Args:
-        text, max_seconds: what the controls say at first.
+        text, max_seconds: what the controls say at first; None is as long as the checkpoint can speak at once.
         folder: where Save writes `take-1.wav` and its voice, `take-1.npz`.
     """
     style = {"description_width": "8em"}
     names = [] if bark.voices is None else bark.voices.names()
     slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
     hint = "a name, an .npz file, take 1, ..."
+    longest = bark.tokens.max_new_tokens / bark.tokens.semantic_rate_hz
     controls: dict[str, Any] = {
         "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
         "voice": widgets.Combobox(
@@ -389,7 +410,13 @@ def panel(
         ),
         "seed": widgets.IntText(value=0, description="seed", layout={"width": "28em"}, style=style),
         "min_eos_p": slider(value=0.2, min=0.01, max=1, step=0.01, description="min_eos_p"),
-        "max_seconds": slider(value=max_seconds, min=0.5, max=14, step=0.5, description="max_seconds"),
+        "max_seconds": slider(
+            value=longest if max_seconds is None else max_seconds,
+            min=min(0.1, longest),
+            max=longest,
+            step=0.1,
+            description="max_seconds",
+        ),
     }
     for stage in STAGES:
         value = getattr(bark.tokens, f"{stage}_temperature")

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 import bark_jax
 from bark_jax import notebook
 from bark_jax.tokens import TokenConfig
+from bark_jax.train import judges, teacher
 
 RATE = 24_000
 
@@ -24,7 +25,8 @@ def bark():
 
 @pytest.fixture(scope="module")
 def speech(bark):
-    return bark.generate("Hello <b>", max_seconds=0.5, progress=False)
+    with pytest.warns(UserWarning, match="cannot read '<b>'"):
+        return bark.generate("Hello <b>", max_seconds=0.5, progress=False)
 
 
 @pytest.fixture
@@ -203,10 +205,56 @@ def test_the_panel_speaks_what_its_controls_say(bark, tmp_path):
 
 
 def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):
-    panel = notebook.panel(bark, max_seconds=2.0, folder=tmp_path)
-    press(panel, text="This was typed in a browser.")
-    assert panel.takes[0].seconds < 1.9
+    panel = notebook.panel(bark, folder=tmp_path)
+    press(panel, text="Hello.")
+    assert panel.takes[0].seconds < panel.controls["max_seconds"].value - 1
     assert [bar.value for bar in panel.bars.values()] == [1, 1, 1]
+
+
+def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
+    controls = notebook.panel(bark, folder=tmp_path).controls
+    assert controls["voice"].options == tuple(bark.voices.names()) == ("en_speaker_0", "en_speaker_1")
+    temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in notebook.STAGES]
+    assert [controls[stage].value for stage in notebook.STAGES] == temperatures
+    assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(256 / 49.9)
+    assert set(judges.words(controls["text"].value)) <= set(teacher.EVERYDAY)
+
+
+def test_a_voice_of_the_checkpoint_speaks(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel, text="More", voice="en_speaker_1")
+    expected = bark.generate("More", voice="en_speaker_1", max_seconds=0.5, progress=False)
+    np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)
+
+
+def test_a_text_that_is_too_long_for_once_is_spoken_in_long_form(bark, tmp_path, monkeypatch):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    said, say = [], panel._say
+    monkeypatch.setattr(panel, "_say", lambda text: (said.append(text), say(text)))
+    text = "The yellow bird is on the big tree. The green frog is in the river. Good night!"
+    press(panel, text=text)
+    expected = bark.generate(text, long_form=True, max_seconds=0.5, progress=False)
+    np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)
+    assert "Speaking ... 1 of 3 sentences are done." in said
+    assert "in 3 sentences" in panel.message.children[0].value
+    assert [bar.value for bar in panel.bars.values()] == [1, 1, 1]
+    assert "take 1" in panel.controls["voice"].options
+
+
+def test_bars_begin_anew_with_the_next_sentence(bark, tmp_path):
+    panel = notebook.panel(bark, folder=tmp_path)
+    panel.report("fine", 1, 1)
+    panel.report("sentence", 1, 2)
+    panel.report("semantic", 1, 4)
+    assert [bar.value for bar in panel.bars.values()] == [0.25, 0, 0]
+
+
+def test_the_panel_tells_what_the_checkpoint_cannot_read(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel, text="Good 晚 Alice")
+    made, warning = panel.message.children
+    assert "Take 1 was made in" in made.value
+    assert "nano cannot read &#x27;晚&#x27;" in warning.value
 
 
 def test_the_panel_keeps_its_takes_and_speaks_in_their_voices(bark, tmp_path):

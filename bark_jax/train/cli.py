@@ -43,6 +43,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="train the networks of this checkpoint further, with its units, such as assets/nano on another voice",
     )
     command.add_argument("--steps", type=int, metavar="N", help="of this part, where the recipe's will not do")
+    command.add_argument("--batch", type=int, metavar="N", help="recordings or sequences of a step of this part")
     command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
 
 
@@ -57,8 +58,9 @@ def run(options: argparse.Namespace) -> None:
 
     loop.use_all_cores(options.cores or os.cpu_count() or 1)
     chosen = recipe.read(options.config)
-    if options.steps is not None:
-        chosen = with_steps(chosen, options.part, options.steps)
+    for name in ("steps", "batch"):
+        if (number := getattr(options, name)) is not None:
+            chosen = changed(chosen, options.part, name, number)
     made = Run(options.output, chosen, options.data, begin=options.begin)
     parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
     for part in parts:
@@ -69,9 +71,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"{options.output}: {part} is done", flush=True)
 
 
-def with_steps(chosen: Any, part: str, steps: int) -> Any:
-    """Change the number of steps of one part. Raises ValueError for a part that has none, or a number below 1."""
-    name = f"{part}_training"
-    if steps < 1 or not hasattr(chosen, name):
-        raise ValueError(f"steps is {steps} for {part}: it must be 1 or more, for codec, semantic, coarse or fine")
-    return dataclasses.replace(chosen, **{name: dataclasses.replace(getattr(chosen, name), steps=steps)})
+def changed(chosen: Any, part: str, name: str, number: int) -> Any:
+    """Change the steps or the batch of one part. Raises ValueError for a part that has none, or a number below 1."""
+    training = f"{part}_training"
+    if number < 1 or not hasattr(chosen, training):
+        raise ValueError(f"{name} is {number} for {part}: it must be 1 or more, for codec, semantic, coarse or fine")
+    return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **{name: number})})

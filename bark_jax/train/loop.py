@@ -87,6 +87,9 @@ def run(
         batch: makes the batch of a step, arrays whose first axis is shared over the devices.
         before: what is done to the state, once, before a certain step.
 
+    Raises:
+        ValueError: the devices cannot share the rows of a batch.
+
     Ctrl-C and errors save a checkpoint first. `folder` gets `state/` and `log.jsonl`, a line of mean losses
     for each `REPORT_STEPS` steps.
     """
@@ -121,6 +124,9 @@ def run(
             tqdm(total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05) as bar,
         ):
             ready = pool.submit(batch, first)
+            rows = len(jax.tree.leaves(ready.result())[0])
+            if rows % mesh.size:
+                raise ValueError(f"a batch has {rows} rows, which {mesh.size} devices cannot share: choose a multiple")
             try:
                 for step in range(first, steps):
                     if before and step in before:
