@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-TEXT ?= Hello, my dog is cute
+TEXT ?= Hello, my name is bark
 OUT ?= hello.wav
 ARGS ?=
 WORK ?= build/nano

@@ -44,6 +44,7 @@ TOKENIZER = "google-bert/bert-base-multilingual-cased"  # of checkpoints that br
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there, or its index, is taken
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+UNITS = "units.safetensors"  # the centres of semantic units, of checkpoints that were trained here
 HUB_FILES = (CONFIG, GENERATION_CONFIG, "model*.safetensors*", "pytorch_model*.bin*", *TOKENIZER_FILES, LISTING)
 
 SUNO_STEMS = {"text": "semantic", "coarse": "coarse_acoustics", "fine": "fine_acoustics"}

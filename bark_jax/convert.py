@@ -21,6 +21,7 @@ from bark_jax.checkpoints import (
     GENERATION_CONFIG,
     SAFETENSORS_DTYPES,
     TOKENIZER_FILES,
+    UNITS,
     WEIGHTS,
     Checkpoint,
     network_config,
@@ -89,7 +90,7 @@ def convert(
 
 
 def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
-    """Copy the tokenizer and the voices, where the checkpoint brings them."""
+    """Copy the tokenizer, the voices and the semantic units, where the checkpoint brings them."""
     has_tokenizer = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES[:2])
     if checkpoint.tokenizer is not None or has_tokenizer:
         source = checkpoint.tokenizer_folder()
@@ -99,8 +100,8 @@ def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
     voices = []
     for paths in VoiceLibrary(checkpoint.folder).paths.values():
         voices += [paths.relative_to(checkpoint.folder)] if isinstance(paths, Path) else paths.values()
-    listing = [LISTING] if (checkpoint.folder / LISTING).is_file() else []
-    for name in [*listing, *map(str, voices)]:
+    others = [name for name in (LISTING, UNITS) if (checkpoint.folder / name).is_file()]
+    for name in [*others, *map(str, voices)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(checkpoint.fetch(name), folder / name)
 

@@ -8,6 +8,7 @@ of tokens or networks.
 
 import importlib.resources
 import io
+import math
 import os
 from pathlib import Path
 
@@ -38,12 +39,17 @@ def reading(sample_rate: int = 24_000) -> Float[np.ndarray, " n"]:
 
     "He was not an ill-disposed young man", from a LibriVox reading of Sense and Sensibility, public domain.
     """
-    from scipy.signal import resample_poly
-
     with importlib.resources.as_file(importlib.resources.files("bark_jax.assets") / READING) as path:
         samples, rate = read_sound(path)
-    common = np.gcd(sample_rate, rate)
-    return resample_poly(samples, sample_rate // common, rate // common).astype(np.float32)
+    return resample(samples, rate, sample_rate)
+
+
+def resample(samples: Float[np.ndarray, " n"], rate: int, new_rate: int) -> Float[np.ndarray, " m"]:
+    """Bring samples from one rate in Hz to another; needs SciPy, which the extras bring."""
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate, new_rate)
+    return resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
 
 
 def flac_bytes(samples: Float[np.ndarray, " n"], sample_rate: int) -> bytes:

@@ -93,8 +93,8 @@ def transpose(x: np.ndarray) -> np.ndarray:
 
 
 def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Sum the two biases of an LSTM."""
-    return x + y
+    """Sum the two biases of an LSTM, in float32."""
+    return x.astype(np.float32) + y.astype(np.float32)
 
 
 def stack(*tables: np.ndarray) -> np.ndarray:

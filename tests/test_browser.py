@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAME = "07_full_generation_on_tpu.ipynb"
+TYPED = "This was typed in a browser. The yellow bird is on the big tree, and the frog is near it."  # too long for once
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not there
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -80,9 +81,12 @@ def test_the_panel_makes_a_speech_to_hear_and_see(page):
     page.wait_for_function(ALL_RAN, timeout=RUN_ALL_S * 1000)
     panel = page.locator(".jp-OutputArea-output", has=button)
     panel.locator("audio").wait_for()  # the notebook itself made a take
-    panel.locator("textarea").fill("This was typed in a browser.")
+    offered = panel.locator("datalist option").evaluate_all("options => options.map(option => option.value)")
+    assert offered == ["en_speaker_0", "en_speaker_1", "take 1"]
+    panel.locator("textarea").fill(TYPED)
     button.click()
-    panel.get_by_text("This was typed in a browser").wait_for(timeout=GENERATE_S * 1000)
+    panel.get_by_text("in 2 sentences").wait_for(timeout=GENERATE_S * 1000)
+    assert panel.get_by_text(TYPED[:28]).count() == 1
     assert panel.locator("audio").count() == 2
     newest = panel.locator("audio").first
     page.wait_for_function("audio => audio.readyState >= 1", arg=newest.element_handle())

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import bark_jax
+from bark_jax.convert import convert
 from bark_jax.gpt import causal_logits
+from bark_jax.train import units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 MEGABYTES = 15
@@ -34,6 +36,14 @@ def test_it_speaks_until_it_is_done(bark):
         assert 0 < len(speech.semantic) < bark.tokens.max_new_tokens
         assert np.sqrt(np.mean(speech.samples**2)) > 0.02
     assert speeches[0].seconds > 1.5 * speeches[1].seconds
+
+
+def test_it_converts_with_its_voices_and_units(bark, tmp_path):
+    convert(NANO, tmp_path / "again")
+    again = bark_jax.load(tmp_path / "again")
+    np.testing.assert_array_equal(units.load(tmp_path / "again"), units.load(NANO))
+    options = {"voice": "en_speaker_1", "max_seconds": 0.5, "progress": False}
+    np.testing.assert_array_equal(again.generate("Hello.", **options).fine, bark.generate("Hello.", **options).fine)
 
 
 @pytest.mark.parametrize("name", ["en_speaker_0", "en_speaker_1"])

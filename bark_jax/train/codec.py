@@ -133,7 +133,8 @@ def train(
     Args:
         begin: a trained codec to begin with; None: random weights.
     """
-    graphdef, params = nnx.split(begin or Codec(cfg, rngs=nnx.Rngs(how.seed)))
+    model = begin or Codec(cfg, rngs=nnx.Rngs(how.seed))
+    graphdef, params = nnx.split(model)
     unquantised_steps = 0 if begin else how.unquantised_steps
     optimizer = loop.adam(how.rate, how.steps, b1=0.8, b2=0.99)
     length = how.frames * cfg.hop_length
@@ -141,7 +142,7 @@ def train(
     def start() -> loop.State:
         look = 0.1 * jax.random.normal(jax.random.key(how.seed), (cfg.hidden_size, 80))
         trained = {"codec": params, "look": {"kernel": look, "bias": jnp.full(80, -5.0, jnp.float32)}}
-        codebooks = with_counts(params["quantizer"]["codebooks"][...])
+        codebooks = with_counts(jnp.copy(model.quantizer.codebooks[...]))  # both are donated
         return {"params": trained, "optimizer": optimizer.init(trained), "codebooks": codebooks}
 
     def batch(step: int) -> dict[str, np.ndarray]:

@@ -10,17 +10,15 @@ import csv
 import dataclasses
 import functools
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int16
 from numpy.lib.format import open_memmap
-from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from bark_jax.files import new_file
-from bark_jax.sound import read_sound
+from bark_jax.sound import read_sound, resample
 
 METADATA, SAMPLES, RECORDINGS = "metadata.csv", "samples.npy", "recordings.json"
 FULL_SCALE = 32_768
@@ -108,6 +106,5 @@ def load(path: Path, sample_rate: int) -> Int16[np.ndarray, " n"]:
     samples, rate = read_sound(path)
     mono = samples if samples.ndim == 1 else samples.mean(axis=1)
     if rate != sample_rate:
-        common = math.gcd(rate, sample_rate)
-        mono = resample_poly(mono, sample_rate // common, rate // common)
+        mono = resample(mono, rate, sample_rate)
     return np.clip(np.round(mono * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)

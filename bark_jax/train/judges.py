@@ -16,8 +16,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.signal import resample_poly
 
+from bark_jax.sound import resample
 from bark_jax.train.letters import letters_tokenizer
 from bark_jax.train.spectra import FLOOR, magnitudes, mel_filters, pre_emphasise
 
@@ -69,8 +69,7 @@ def compare(texts: Sequence[str], heard: Sequence[str]) -> Verdict:
 
 def to_judge(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Bring sound to what the judges hear: their rate, one loudness, silence around it."""
-    common = math.gcd(sample_rate, RATE)
-    resampled = resample_poly(samples, RATE // common, sample_rate // common)
+    resampled = resample(samples, sample_rate, RATE)
     loudest = np.max(np.abs(resampled), initial=1e-9)
     return np.pad(0.7 * resampled / loudest, int(PADDING_S * RATE)).astype(np.float32)
 

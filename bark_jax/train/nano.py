@@ -23,8 +23,8 @@ from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
 
 VOICES = {"en_speaker_0": ("My name is bark and i can speak.", 0), "en_speaker_1": ("Welcome to the big old house.", 1)}
-SAMPLE = "Hello, my name is bark, and this is my voice."
-TEMPERATURES = {"semantic_temperature": 0.5, "coarse_temperature": 0.5, "fine_temperature": 0.3}
+SAMPLE = "Hello, my name is bark."
+TEMPERATURES = {"semantic_temperature": 0.4, "coarse_temperature": 0.3, "fine_temperature": 0.3}
 
 CARD = """---
 license: mit

@@ -72,7 +72,7 @@ class Run:
 
     def units(self) -> np.ndarray:
         """Find the centres of the semantic units (k, d)."""
-        path = self.folder / units.FILE
+        path = self.folder / checkpoints.UNITS
         if self.begin is not None and not path.is_file():
             units.save(units.load(checkpoints.resolve(self.begin).folder), self.folder)
         if not path.is_file():
@@ -183,7 +183,7 @@ class Run:
         return np.split(np.load(path).astype(np.int32), ends[:-1], axis=-1)
 
     def _encode_units(self) -> list[np.ndarray]:
-        centres, recipe = self._needed(units.FILE, "units", self.units), self.recipe
+        centres, recipe = self._needed(checkpoints.UNITS, "units", self.units), self.recipe
         how = {"sample_rate": recipe.codec.sampling_rate, "unit_rate_hz": recipe.tokens.semantic_rate_hz}
         every = tqdm(range(len(self.recordings)), "units", unit="recording")
         with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other

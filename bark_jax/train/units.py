@@ -16,11 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.fft import dct
 
-from bark_jax.checkpoints import read_safetensors
+from bark_jax.checkpoints import UNITS, read_safetensors
 from bark_jax.convert import write_safetensors
 from bark_jax.train.spectra import FLOOR, mel_filters
 
-FILE = "units.safetensors"
 WINDOW = 1024  # samples, at 24 kHz
 MEL_BANDS = 40
 HIGHEST_HZ = 8_000.0
@@ -54,14 +53,14 @@ def encode(
 
 def load(folder: Path) -> Float[np.ndarray, "k 70"]:
     """Read the centres that a checkpoint brings. Raises ValueError if it has none."""
-    path = folder / FILE
+    path = folder / UNITS
     if not path.is_file():
-        raise ValueError(f"{folder} has no {FILE}: its semantic tokens cannot be found in a recording")
+        raise ValueError(f"{folder} has no {UNITS}: its semantic tokens cannot be found in a recording")
     return read_safetensors(path)["centres"].read().astype(np.float32)
 
 
 def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float32) -> None:
-    write_safetensors({"centres": centres.astype(dtype)}, folder / FILE, None)
+    write_safetensors({"centres": centres.astype(dtype)}, folder / UNITS, None)
 
 
 @jax.jit
