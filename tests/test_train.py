@@ -250,12 +250,12 @@ def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
         for part in ("codec", "semantic", "coarse", "fine")
     }
     again = Run(tmp_path / "run", dataclasses.replace(TINY, **still), recordings, begin=tmp_path / "first")
-    np.testing.assert_array_equal(again.units(), run.units())
+    np.testing.assert_allclose(again.units(), run.units(), atol=0.01)  # a checkpoint has them in half precision
     for part in ("codec", "semantic", "coarse", "fine"):
         before, after = (nnx.state(getattr(which, part)()) for which in (run, again))
         if part == "codec":
             before, after = before["encoder"], after["encoder"]
-        jax.tree.map(np.testing.assert_array_equal, before, after)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), before, after)
     other = Run(tmp_path / "other", recipe.NANO, recordings, begin=tmp_path / "first")
     with pytest.raises(ValueError, match="has a codec_model of another size"):
         other.codec()

@@ -141,7 +141,7 @@ def run(
                         saved = time.monotonic()
             finally:
                 save()
-    return at["state"]
+    return jax.tree.map(jnp.asarray, jax.device_get(at["state"]))  # on one device, whatever the mesh
 
 
 class Log:
