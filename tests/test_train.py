@@ -433,3 +433,6 @@ def test_the_command_line_trains_a_part(recordings, tmp_path, capsys, monkeypatc
     arguments = ["--data", str(recordings), "--config", "tiny", "-o", str(tmp_path / "run")]
     assert command_line.main(["train", "units", *arguments]) == 0
     assert "units is done" in capsys.readouterr().out
+    assert command_line.main(["train", "semantic", *arguments, "--steps", "2", "--batch", "2"]) == 0
+    assert "semantic is done" in capsys.readouterr().out
+    assert Run(tmp_path / "run", TINY).semantic().cfg == TINY.semantic  # the run keeps the recipe itself

@@ -58,10 +58,12 @@ def run(options: argparse.Namespace) -> None:
 
     loop.use_all_cores(options.cores or os.cpu_count() or 1)
     chosen = recipe.read(options.config)
+    used = chosen
     for name in ("steps", "batch"):
         if (number := getattr(options, name)) is not None:
-            chosen = changed(chosen, options.part, name, number)
+            used = changed(used, options.part, name, number)
     made = Run(options.output, chosen, options.data, begin=options.begin)
+    made.recipe = used  # the run keeps the recipe itself: other parts are not to be refused for this one's steps
     parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
     for part in parts:
         if part == "checkpoint":
