@@ -74,11 +74,7 @@ def fits(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> bool:
 def unknown_words(text: str, tokenizer: Tokenizer) -> list[str]:
     """Find the words of a text of which the tokenizer knows some part only as its unknown token; each once."""
     unknown = tokenizer.token_to_id(UNKNOWN)
-    found: dict[str, None] = {}
-    for word in text.split():
-        if unknown is not None and unknown in _ids(word, tokenizer):
-            found[word] = None
-    return list(found)
+    return list(dict.fromkeys(word for word in text.split() if unknown in _ids(word, tokenizer)))
 
 
 def check_text(text: object) -> None:
