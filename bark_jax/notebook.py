@@ -402,7 +402,7 @@ def panel(
     names = [] if bark.voices is None else bark.voices.names()
     slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
     hint = "a name, an .npz file, take 1, ..."
-    longest = bark.tokens.max_new_tokens / bark.tokens.semantic_rate_hz
+    longest = bark.tokens.longest_s
     controls: dict[str, Any] = {
         "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
         "voice": widgets.Combobox(

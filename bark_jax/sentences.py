@@ -173,7 +173,7 @@ def _goes_on(before: str, after: str, language: str) -> bool:
 
 def max_seconds(tokens: TokenConfig) -> float:
     """Return how long a piece may take, as estimated."""
-    return MAX_SHARE * tokens.max_new_tokens / tokens.semantic_rate_hz
+    return MAX_SHARE * tokens.longest_s
 
 
 def _cut(sentence: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str) -> list[str]:

@@ -88,6 +88,11 @@ class TokenConfig:
     sample_rate: int = 24_000
 
     @property
+    def longest_s(self) -> float:
+        """Seconds of the longest sound that is spoken at once: 15.4 for Bark."""
+        return self.max_new_tokens / self.semantic_rate_hz
+
+    @property
     def coarse_per_semantic(self) -> float:
         """Flat coarse tokens for one semantic token: 75 / 49.9 * 2 = 3.006 for Bark."""
         return self.coarse_rate_hz / self.semantic_rate_hz * self.n_coarse_codebooks
