@@ -1,5 +1,8 @@
 """The small checkpoint: it loads here and in transformers, computes the same there, and speaks."""
 
+import dataclasses
+import functools
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,7 +12,7 @@ import pytest
 import bark_jax
 from bark_jax.convert import convert
 from bark_jax.gpt import causal_logits
-from bark_jax.train import units
+from bark_jax.train import evaluate, loop, nano, recipe, teacher, units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 MEGABYTES = 15
@@ -69,3 +72,39 @@ def test_transformers_fills_in_and_decodes_alike(bark, theirs):
         sound = theirs.codec_decode(torch.tensor(codes)[None]).numpy()
     np.testing.assert_allclose(bark.fine_model(jnp.asarray(codes)[None], 4), expected, atol=2e-4)
     np.testing.assert_allclose(bark.decode(codes), sound.reshape(-1), atol=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="the teacher is not here: Debian's package flite")
+def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    """All of `make nano`, of tiny networks, a few sentences and two that are judged."""
+    tiny, work, output = recipe.TINY, tmp_path / "work", tmp_path / "nano"
+    sizes = {name: recipe.gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")}
+    training = {name: getattr(tiny, name) for name in dataclasses.asdict(tiny) if name.endswith("_training")}
+    monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, tiny.codec, sizes, **training))
+    (tmp_path / "common").write_text("table\nmarket\nyears\n")
+    monkeypatch.setattr(teacher, "COMMON_WORDS", (str(tmp_path / "common"),))
+    monkeypatch.setattr(teacher, "TRAINING_COUNT", 12)
+    monkeypatch.setattr(loop, "REPORT_STEPS", 4)
+    judge = functools.partial(evaluate.evaluate, count=2)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "evaluate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            nano.make(work, output, machine="a test")
+    assert not output.exists()
+    monkeypatch.setattr(loop, "run", None)  # nothing is trained again
+    monkeypatch.setattr(evaluate, "evaluate", judge)
+    nano.make(work, output, machine="a test")
+
+    card = (output / "README.md").read_text()
+    assert "12 sentences" in card
+    assert "On a test." in card
+    assert all(row in card for row in ("| semantic |", "+ semantic", "shuffled"))
+    made = bark_jax.load(output)
+    assert set(nano.VOICES) <= set(made.voices.names())
+    assert made.tokens.semantic_temperature == nano.TEMPERATURES["semantic_temperature"]
+    assert (output / "sample.wav").is_file()
+    assert made.generate("Yes.", voice="en_speaker_0", max_seconds=0.5, progress=False).seconds > 0
