@@ -430,7 +430,6 @@ def id_problems(checkpoint: Checkpoint) -> list[str]:
     tokens = TokenConfig.from_dict(checkpoint.generation_config)
     semantic, coarse, fine, codec = (network_config(checkpoint, network) for network in NETWORKS.values())
     semantic_length = tokens.max_input_semantic_length + tokens.max_new_tokens
-    coarse_length = tokens.max_coarse_input_length + 1 + tokens.max_coarse_history + tokens.sliding_window_len
     ids = (
         ("semantic_infer_token", tokens.semantic_infer_token, semantic.input_vocab_size, "semantic"),
         ("text_pad_token", tokens.text_pad_token, semantic.input_vocab_size, "semantic"),
@@ -442,7 +441,7 @@ def id_problems(checkpoint: Checkpoint) -> list[str]:
     )
     lengths = (
         ("max_input_semantic_length + max_new_tokens", semantic_length, semantic.block_size, "semantic"),
-        ("the longest coarse window", coarse_length, coarse.block_size, "coarse"),
+        ("the longest coarse window", tokens.longest_coarse_window, coarse.block_size, "coarse"),
         ("max_fine_input_length", tokens.max_fine_input_length, fine.block_size, "fine"),
     )
     equals = (

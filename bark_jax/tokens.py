@@ -103,6 +103,11 @@ class TokenConfig:
         return math.floor(self.max_coarse_history / self.coarse_per_semantic)
 
     @property
+    def longest_coarse_window(self) -> int:
+        """Ids of the longest window of the coarse model, head, INFER, history and new ones: 947 for Bark."""
+        return self.max_coarse_input_length + 1 + self.max_coarse_history + self.sliding_window_len
+
+    @property
     def fine_pad_token(self) -> int:
         """The code that says "not known yet": one past the last code."""
         return self.codebook_size

@@ -73,7 +73,6 @@ def small_ids(semantic: int, text: int, codes: int, **lengths: int) -> TokenConf
 def recipe(tokens: TokenConfig, codec: CodecConfig, sizes: dict[str, dict[str, Any]], **training: Any) -> Recipe:
     """Build a recipe of transformers that are as long as the ids' windows need."""
     coarse_ids = tokens.coarse_infer_token + 1
-    coarse_length = tokens.max_coarse_input_length + 1 + tokens.max_coarse_history + tokens.sliding_window_len
     semantic_length = tokens.max_input_semantic_length + 1 + tokens.max_new_tokens
     return Recipe(
         tokens,
@@ -81,7 +80,7 @@ def recipe(tokens: TokenConfig, codec: CodecConfig, sizes: dict[str, dict[str, A
         GPTConfig(
             tokens.semantic_infer_token + 1, tokens.eos_token_id + 1, **sizes["semantic"], block_size=semantic_length
         ),
-        GPTConfig(coarse_ids, coarse_ids, **sizes["coarse"], block_size=coarse_length),
+        GPTConfig(coarse_ids, coarse_ids, **sizes["coarse"], block_size=tokens.longest_coarse_window),
         FineConfig(tokens.codebook_size + 1, **sizes["fine"], block_size=tokens.max_fine_input_length),
         **training,
     )
