@@ -60,7 +60,14 @@ class Recordings:
         return part.astype(np.float32) / FULL_SCALE
 
     def crops(self, rng: np.random.Generator, count: int, length: int) -> Float[np.ndarray, "b n"]:
-        """Cut stretches of so many samples out of recordings at random, each sample as likely as any other."""
+        """Cut stretches of so many samples out of recordings at random, each sample as likely as any other.
+
+        Raises:
+            ValueError: all recordings together are no longer than that.
+        """
+        if len(self.samples) <= length:
+            seconds, wanted = (n / self.sample_rate for n in (len(self.samples), length))
+            raise ValueError(f"the recordings last {seconds:.1f} s in all, one crop is {wanted:.1f} s: add recordings")
         start = rng.integers(0, len(self.samples) - length, count)
         return np.stack([self.samples[i : i + length] for i in start]).astype(np.float32) / FULL_SCALE
 
