@@ -78,13 +78,6 @@ def as_batch(example):
     return {name: jnp.asarray(x)[None] for name, x in example.items()}
 
 
-def on_one_device(function):
-    """Run a loss, which averages over devices, on one."""
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), (loop.DATA,))
-    spec = jax.sharding.PartitionSpec()
-    return jax.jit(jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
-
-
 # What a model is taught is what it is asked: greedy generation agrees with the taught logits at every place.
 
 
@@ -128,7 +121,7 @@ def test_fine_training_reads_what_generation_reads(voice):
     example = language.fine_example(codes, voice, TOKENS, np.random.default_rng(0))
     batch = as_batch(example)
     assert example["begin"] == history
-    loss = on_one_device(functools.partial(language.codebook_loss, tokens=TOKENS))
+    loss = loop.on_one_device(functools.partial(language.codebook_loss, tokens=TOKENS))
     for codebook in range(TOKENS.n_coarse_codebooks, TOKENS.n_fine_codebooks):
         _, figures = loss(model, batch, jnp.int32(codebook))
         assert figures["accuracy"] == 1
@@ -147,7 +140,9 @@ def test_padding_teaches_nothing():
     model = lively(functools.partial(GPT, TINY.semantic))
     ids = np.array([TOKENS.text_encoding_offset], np.int32)
     alone = [language.semantic_example(ids, random_units(i, n), None, TOKENS) for i, n in enumerate((4, 30))]
-    loss = on_one_device(functools.partial(language.semantic_loss, tokens=TOKENS, smoothing=0.0, step=jnp.int32(0)))
+    loss = loop.on_one_device(
+        functools.partial(language.semantic_loss, tokens=TOKENS, smoothing=0.0, step=jnp.int32(0))
+    )
     losses = [float(loss(model, language.stack([example]))[0]) for example in alone]
     together = float(loss(model, language.stack(alone))[0])
     counts = [len(example["said"]) for example in alone]
@@ -381,7 +376,7 @@ def test_k_means_finds_clusters():
 def test_dead_entries_are_revived_and_live_ones_follow():
     residuals = jnp.stack([jnp.full((1, 40, 2), 5.0)])
     books = {"entries": jnp.zeros((1, 2, 2)), "sum": jnp.zeros((1, 2, 2)), "count": jnp.array([[1.0, 0.001]])}
-    average = on_one_device(codec_training.average_codebooks)
+    average = loop.on_one_device(codec_training.average_codebooks)
     moved = average(books, jnp.zeros((1, 1, 40), jnp.int32), residuals, jax.random.key(0))
     assert 0 < moved["entries"][0, 0, 0] < 5  # drawn towards what chose it
     np.testing.assert_allclose(moved["entries"][0, 1], 5, rtol=1e-5)  # put upon a latent

@@ -62,8 +62,7 @@ def run(options: argparse.Namespace) -> None:
     for name in ("steps", "batch"):
         if (number := getattr(options, name)) is not None:
             used = changed(used, options.part, name, number)
-    made = Run(options.output, chosen, options.data, begin=options.begin)
-    made.recipe = used  # the run keeps the recipe itself: other parts are not to be refused for this one's steps
+    made = Run(options.output, chosen, options.data, begin=options.begin, used=used)
     parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
     for part in parts:
         if part == "checkpoint":

@@ -54,6 +54,14 @@ def adam(rate: float, steps: int, *, b1: float, b2: float, decay: float = 0.0) -
     )
 
 
+def on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function that averages over devices, such as a loss or an update, to be tried on one."""
+    mesh = Mesh(np.array(jax.devices()[:1]), (DATA,))
+    sharded = jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
+    whole = NamedSharding(mesh, P())
+    return jax.jit(sharded, in_shardings=whole, out_shardings=whole)
+
+
 def mean_gradients(loss: Callable[..., tuple[jax.Array, Any]], params: Any, *args: Any) -> tuple[Any, Any]:
     """Differentiate a loss with respect to its first argument, on each device, and average; `loss` returns extras."""
     gradients, extras = jax.grad(loss, has_aux=True)(params, *args)

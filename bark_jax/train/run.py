@@ -41,18 +41,25 @@ class Run:
     """Hold the folder of one run, and make its parts."""
 
     def __init__(
-        self, folder: Path, recipe: Recipe, recordings: Path | None = None, *, begin: str | Path | None = None
+        self,
+        folder: Path,
+        recipe: Recipe,
+        recordings: Path | None = None,
+        *,
+        begin: str | Path | None = None,
+        used: Recipe | None = None,
     ):
         """Begin a run, or go on with one.
 
         Args:
             recordings: a folder in LJSpeech's layout; may be left out once they are prepared.
             begin: a checkpoint, whose units are taken and whose networks are trained further; None: from nothing.
+            used: the recipe with other steps or batches for what is made now; the run keeps `recipe`.
 
         Raises:
             ValueError: the run was begun with another recipe, or there are no recordings.
         """
-        self.folder, self.recipe, self.source, self.begin = folder, recipe, recordings, begin
+        self.folder, self.recipe, self.source, self.begin = folder, used or recipe, recordings, begin
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(recipe.to_dict(), indent=1)
         path = folder / RECIPE
@@ -72,26 +79,22 @@ class Run:
 
     def units(self) -> np.ndarray:
         """Find the centres of the semantic units (k, d)."""
-        path = self.folder / checkpoints.UNITS
-        if self.begin is not None and not path.is_file():
-            units.save(units.load(checkpoints.resolve(self.begin).folder), self.folder)
-        if not path.is_file():
-            wanted, features = UNITS_LEARNT_FROM, []
-            for i in tqdm(
-                np.random.default_rng(0).permutation(len(self.recordings)).tolist(), "units", unit="recording"
-            ):
-                features.append(self.features(self.recordings[i]))
-                wanted -= len(features[-1])
-                if wanted < 0:
-                    break
-            centres, _ = units.k_means(
-                np.concatenate(features), self.recipe.tokens.semantic_vocab_size, seed=0, rounds=20
-            )
+        if not (self.folder / checkpoints.UNITS).is_file():
+            centres = self._find_units() if self.begin is None else units.load(checkpoints.resolve(self.begin).folder)
             units.save(centres, self.folder)
         return units.load(self.folder)
 
-    def features(self, samples: np.ndarray) -> np.ndarray:
-        return units.features(samples, self.recipe.codec.sampling_rate, self.recipe.tokens.semantic_rate_hz)
+    def _find_units(self) -> np.ndarray:
+        tokens, rate = self.recipe.tokens, self.recipe.codec.sampling_rate
+        order = np.random.default_rng(0).permutation(len(self.recordings)).tolist()
+        wanted, features = UNITS_LEARNT_FROM, []
+        for i in tqdm(order, "units", unit="recording"):
+            features.append(units.features(self.recordings[i], rate, tokens.semantic_rate_hz))
+            wanted -= len(features[-1])
+            if wanted < 0:
+                break
+        centres, _ = units.k_means(np.concatenate(features), tokens.semantic_vocab_size, seed=0, rounds=20)
+        return centres
 
     def codec(self) -> Codec:
         """Train the codec."""
