@@ -278,6 +278,23 @@ def test_a_look_ahead_is_trained_and_left_behind(run, tmp_path):
     assert nnx.state(model).keys() == nnx.state(run.semantic()).keys()
 
 
+def test_fine_tables_begin_as_the_entries_of_the_codec(run, tmp_path, monkeypatch):
+    """Turned, and of another size: what is near is near, and sums of them are as near to each other."""
+    monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: start())
+    entries = run.codec().quantizer.codebooks[...]
+    model = language.train_fine(TINY.fine, TOKENS, run.tokens(), TINY.fine_training, tmp_path, entries=entries)
+    tables = model.codebook_embeddings[:, : TOKENS.codebook_size]
+    products = [np.einsum("qd,rd->qr", x, x) for x in (entries.sum(axis=0), tables.sum(axis=0))]
+    np.testing.assert_allclose(*(x / np.abs(x).max() for x in products), atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "cfg"), [(GPT, TINY.semantic), (FineModel, TINY.fine)])
+def test_no_two_kernels_begin_alike(kind, cfg):
+    make = functools.partial(kind, dataclasses.replace(cfg, num_layers=2))
+    drawn = [x.ravel()[:4] for x in jax.tree.leaves(nnx.state(language.fresh(make, seed=0))) if x.ndim > 1]
+    assert len({tuple(np.round(x / x[0], 3).tolist()) for x in drawn}) == len(drawn)
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [("coarse", "has no codec yet: train that first"), ("semantic", "has no units yet: train that first")],

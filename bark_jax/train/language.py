@@ -12,6 +12,7 @@ Reference: the losses are nanoGPT's, with which Suno trained Bark; fine draws a 
 
 import dataclasses
 import functools
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,18 +210,17 @@ def train(
     tokens: TokenConfig,
     how: Training,
     folder: Path,
-    begin: Any = None,
+    model: Any,
 ) -> Any:
-    """Train one transformer; `make` is called with `dtype` and `rngs`. Return it in float32.
+    """Train one transformer, a model in float32 that `make` made; return it with new weights.
 
     Args:
-        begin: a trained model to begin with, in float32; None: random weights.
+        make: makes such a model of `dtype` and `rngs`.
     """
-    model = begin or make(dtype=jnp.float32, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
-    params = {"network": params if begin else as_nanogpt(params, model.cfg.num_layers, how.seed)}
+    trained: dict[str, Any] = {"network": params}
     if how.look_weight:
-        params["look"] = jnp.zeros((model.cfg.hidden_size, tokens.eos_token_id + 1))
+        trained["look"] = jnp.zeros((model.cfg.hidden_size, tokens.eos_token_id + 1))
     computing, _ = nnx.split(nnx.eval_shape(lambda: make(dtype=jnp.dtype(how.dtype), rngs=nnx.Rngs(0))))
     optimizer = loop.adam(how.rate, how.steps, b1=0.9, b2=0.98, decay=how.decay)
 
@@ -235,30 +235,39 @@ def train(
         return {"params": params, "optimizer": optimizer_state}, jax.lax.pmean(losses, loop.DATA)
 
     def start() -> loop.State:
-        return {"params": params, "optimizer": optimizer.init(params)}
+        return {"params": trained, "optimizer": optimizer.init(trained)}
 
     return nnx.merge(graphdef, loop.run(update, start, batch, folder, steps=how.steps)["params"]["network"])
 
 
-def as_nanogpt(params: Any, num_layers: int, seed: int) -> Any:
-    """Draw tables with a deviation of 0.02, kernels by their inputs, less for those into the residual stream."""
+def fresh(make: Callable[..., Any], seed: int) -> Any:
+    """Make a model in float32 with the first weights of nanoGPT.
+
+    Tables have a deviation of 0.02; kernels one that follows from their inputs, and less into the residual stream.
+    """
+    model = make(dtype=jnp.float32, rngs=nnx.Rngs(seed))
 
     def draw(path: Any, x: Array) -> Array:
         name = jax.tree_util.keystr(path)
         if x.ndim < 2:
             return x
-        key = jax.random.fold_in(jax.random.key(seed), hash_of(name))
+        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
         deviation = 0.02 if "embedding" in name or "head" in name else x.shape[0] ** -0.5
         if "'out'" in name or "'down'" in name:
-            deviation *= (2 * num_layers) ** -0.5
+            deviation *= (2 * model.cfg.num_layers) ** -0.5
         return deviation * jax.random.normal(key, x.shape, x.dtype)
 
-    return jax.tree_util.tree_map_with_path(draw, params)
+    graphdef, params = nnx.split(model)
+    return nnx.merge(graphdef, jax.tree_util.tree_map_with_path(draw, params))
 
 
-def hash_of(name: str) -> int:
-    """Make a number of a name, the same in every process."""
-    return int.from_bytes(name.encode()[-8:], "little") % 2**31
+def as_entries(entries: Float[Array, "q v d"], width: int, seed: int) -> Float[np.ndarray, "q v e"]:
+    """Turn a codec's entries into tables of `width`: near entries stay near, and sums stay sums."""
+    d = entries.shape[2]
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(max(d, width), min(d, width))))[0]
+    turned = np.asarray(entries) @ (basis.T if width >= d else basis)
+    return (0.1 * turned / turned.std()).astype(np.float32)
 
 
 def train_semantic(
@@ -280,7 +289,7 @@ def train_semantic(
         return examples | {"read": np.where(is_corrupted, others, read).astype(np.int32)}
 
     make = functools.partial(GPT, cfg)
-    return train(make, semantic_loss, batch, tokens, how, folder, begin)
+    return train(make, semantic_loss, batch, tokens, how, folder, begin or fresh(make, how.seed))
 
 
 def train_coarse(
@@ -301,13 +310,24 @@ def train_coarse(
         return stack(examples)
 
     make = functools.partial(GPT, cfg)
-    return train(make, coarse_loss, batch, tokens, how, folder, begin)
+    return train(make, coarse_loss, batch, tokens, how, folder, begin or fresh(make, how.seed))
 
 
 def train_fine(
-    cfg: FineConfig, tokens: TokenConfig, data: Tokens, how: Training, folder: Path, begin: Any = None
+    cfg: FineConfig,
+    tokens: TokenConfig,
+    data: Tokens,
+    how: Training,
+    folder: Path,
+    begin: Any = None,
+    *,
+    entries: Float[Array, "q v d"],
 ) -> FineModel:
-    """Train a codebook from those before it, a random one each step."""
+    """Train a codebook from those before it, a random one each step.
+
+    Without a model to begin with, its tables begin as the `entries` of the codec's codebooks. What a sum of them
+    means, and which of them are alike, is then not to be found out from how they go together.
+    """
 
     def batch(step: int) -> Any:
         rng = np.random.default_rng((how.seed, step))
@@ -316,7 +336,11 @@ def train_fine(
         return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
 
     make = functools.partial(FineModel, cfg)
-    return train(make, fine_loss, batch, tokens, how, folder, begin)
+    model = begin or fresh(make, how.seed)
+    if begin is None:
+        tables = model.codebook_embeddings
+        tables[...] = tables[...].at[:, : tokens.codebook_size].set(as_entries(entries, cfg.hidden_size, how.seed))
+    return train(make, fine_loss, batch, tokens, how, folder, model)
 
 
 def some_voice(rng: np.random.Generator, data: Tokens, how: Training, tokens: TokenConfig) -> Voice | None:

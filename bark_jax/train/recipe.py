@@ -114,7 +114,7 @@ NANO = recipe(
     codec_training=CodecTraining(steps=6_000, batch=8, frames=60),
     semantic_training=Training(steps=7_000, batch=32, dtype="bfloat16", corrupted=0.12, look_weight=0.2),
     coarse_training=Training(steps=1_800, batch=24, dtype="bfloat16"),
-    fine_training=Training(steps=2_000, batch=24, dtype="bfloat16"),
+    fine_training=Training(steps=2_000, batch=24, rate=4e-3, dtype="bfloat16"),
 )
 SMALL = Recipe(
     random_checkpoint.TOKENS,

@@ -115,7 +115,11 @@ class Run:
 
     def fine(self) -> FineModel:
         """Train the fine model."""
-        return self._transformer("fine", "fine_acoustics", language.train_fine)
+
+        def train(*args: Any) -> FineModel:
+            return language.train_fine(*args, entries=self._needed_codec().quantizer.codebooks[...])
+
+        return self._transformer("fine", "fine_acoustics", train)
 
     def _transformer(self, part: str, network: str, train: Callable[..., Any], *, codes: bool = True) -> Any:
         cfg, how = getattr(self.recipe, part), getattr(self.recipe, f"{part}_training")
@@ -193,7 +197,7 @@ class Run:
             return [units.encode(self.recordings[i], centres, **how) for i in every]
 
     def _encode_codes(self) -> list[np.ndarray]:
-        model, cfg = self._needed(Path("codec", WEIGHTS), "codec", self.codec), self.recipe.codec
+        model, cfg = self._needed_codec(), self.recipe.codec
         kbps = next(k for k in cfg.target_bandwidths if cfg.codebooks_at(k) == self.recipe.tokens.n_fine_codebooks)
         order = np.argsort(self.recordings.lengths, kind="stable")  # a batch takes as long as the longest of it
         codes: dict[int, np.ndarray] = {}
@@ -201,6 +205,9 @@ class Run:
             sounds = [self.recordings[i] for i in some.tolist()]
             codes |= dict(zip(some.tolist(), encode_audio(model, sounds, cfg.sampling_rate, kbps)))
         return [codes[i] for i in range(len(order))]
+
+    def _needed_codec(self) -> Codec:
+        return self._needed(Path("codec", WEIGHTS), "codec", self.codec)
 
     def _needed(self, path: str | Path, part: str, make: Callable[[], Any]) -> Any:
         if not (self.folder / path).is_file():
