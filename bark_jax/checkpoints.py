@@ -32,7 +32,9 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from bark_jax import parallel, pickles
-from bark_jax.codec import Codec
+from bark_jax.codec import Codec, CodecConfig
+from bark_jax.fine import FineConfig
+from bark_jax.gpt import GPTConfig
 from bark_jax.pickles import LazyTensor
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import LISTING
@@ -408,7 +410,8 @@ def plan(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Pl
         plans[name] = Plan.make(make, table, checkpoint.tensors_of(name))
     problems = {name: find_problems(one) for name, one in plans.items()}
     problems["no network"] = [f"unknown: {key}" for key in checkpoint.tensors if key.split(".")[0] not in NETWORKS]
-    problems["ids"] = id_problems(checkpoint)
+    tokens = TokenConfig.from_dict(checkpoint.generation_config)
+    problems["ids"] = id_problems(tokens, *(network_config(checkpoint, network) for network in NETWORKS.values()))
     check(problems, checkpoint.name)
     return plans
 
@@ -425,10 +428,10 @@ def makers(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, 
     }
 
 
-def id_problems(checkpoint: Checkpoint) -> list[str]:
-    """Say where the generation config does not fit the networks: JAX would read another row or place."""
-    tokens = TokenConfig.from_dict(checkpoint.generation_config)
-    semantic, coarse, fine, codec = (network_config(checkpoint, network) for network in NETWORKS.values())
+def id_problems(
+    tokens: TokenConfig, semantic: GPTConfig, coarse: GPTConfig, fine: FineConfig, codec: CodecConfig
+) -> list[str]:
+    """Say where ids and lengths do not fit the networks: JAX would read another row or place."""
     semantic_length = tokens.max_input_semantic_length + tokens.max_new_tokens
     ids = (
         ("semantic_infer_token", tokens.semantic_infer_token, semantic.input_vocab_size, "semantic"),

@@ -87,7 +87,7 @@ def test_weights_keep_their_dtype_and_lie_at_multiples_of_their_width(tmp_path, 
 
 def test_suno_s_checkpoints_get_bark_s_ids(tmp_path, monkeypatch):
     hf.save_suno(model(), tmp_path / "source")
-    monkeypatch.setattr(checkpoints, "id_problems", lambda checkpoint: [])  # the tiny model has other ids
+    monkeypatch.setattr(checkpoints, "id_problems", lambda *_: [])  # the tiny model has other ids
     paths = [tmp_path / "source" / f"{stem}.pt" for stem in ("text", "coarse", "fine")]
     convert(paths, tmp_path / "new", codec=tmp_path / "source" / "encodec")
     ids = json.loads((tmp_path / "new" / "generation_config.json").read_text())

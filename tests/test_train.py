@@ -313,6 +313,25 @@ def test_a_run_keeps_its_recipe(tmp_path):
         Run(tmp_path, recipe.NANO)
 
 
+def test_a_recipe_whose_sizes_do_not_fit_is_refused(tmp_path):
+    content = TINY.to_dict()
+    content["fine"]["block_size"] = 32
+    content["tokens"]["codebook_size"] = 256
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="max_fine_input_length is 64, the fine model has 32 positions; codebook_size"):
+        recipe.read(str(tmp_path / "recipe.json"))
+
+
+def test_recordings_that_are_all_too_long_are_refused(recordings, tmp_path):
+    short = dataclasses.replace(TINY, tokens=dataclasses.replace(TOKENS, max_new_tokens=20))
+    made = Run(tmp_path, short, recordings)
+    made.units()
+    with pytest.raises(
+        ValueError, match=r"6 of 6 recordings do not fit the windows of 32 letters and 0\.4 s: cut them"
+    ):
+        made.semantic()
+
+
 @pytest.mark.parametrize("name", recipe.RECIPES)
 def test_recipes_fit_their_windows(name, tmp_path):
     chosen = recipe.read(name)

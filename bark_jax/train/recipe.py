@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bark_jax import random_checkpoint
+from bark_jax.checkpoints import id_problems
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
@@ -32,6 +33,11 @@ class Recipe:
     semantic_training: Training
     coarse_training: Training
     fine_training: Training
+
+    def __post_init__(self):
+        problems = id_problems(self.tokens, self.semantic, self.coarse, self.fine, self.codec)
+        if problems:
+            raise ValueError(f"the sizes of the recipe do not fit each other: {'; '.join(problems)}")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

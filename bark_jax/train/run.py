@@ -155,7 +155,7 @@ class Run:
         """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
 
         Raises:
-            ValueError: units or codec are not there yet.
+            ValueError: units or codec are not there yet, or no recording fits.
         """
         recipe, tokenizer = self.recipe, letters_tokenizer()
         all_units = self._encoded("units", self._encode_units)
@@ -174,7 +174,11 @@ class Run:
                 kept.codes.append(own_codes)
         left_out = len(all_units) - len(kept)
         if left_out:
-            print(f"{left_out} of {len(all_units)} recordings do not fit the windows and are left out", flush=True)
+            limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"
+            note = f"{left_out} of {len(all_units)} recordings do not fit the windows of {limits}"
+            if not len(kept):
+                raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
+            print(f"{note} and are left out", flush=True)
         return kept
 
     def _encoded(self, name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
