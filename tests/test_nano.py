@@ -85,7 +85,7 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     monkeypatch.setattr(teacher, "COMMON_WORDS", (str(tmp_path / "common"),))
     monkeypatch.setattr(teacher, "TRAINING_COUNT", 12)
     monkeypatch.setattr(loop, "REPORT_STEPS", 4)
-    judge = functools.partial(evaluate.evaluate, count=2)
+    judge = functools.partial(evaluate.evaluate, count=2, use=["pocketsphinx"])
 
     def stopped(*_):
         raise KeyboardInterrupt
