@@ -281,8 +281,9 @@ def test_a_look_ahead_is_trained_and_left_behind(run, tmp_path):
 def test_fine_tables_begin_as_the_entries_of_the_codec(run, tmp_path, monkeypatch):
     """Turned, and of another size: what is near is near, and sums of them are as near to each other."""
     monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: start())
-    entries = run.codec().quantizer.codebooks[...]
-    model = language.train_fine(TINY.fine, TOKENS, run.tokens(), TINY.fine_training, tmp_path, entries=entries)
+    codebooks = run.codec().quantizer.codebooks[...]
+    entries, more = codebooks[: TINY.fine.n_codes_total], jnp.concatenate([codebooks] * 2)  # EnCodec has 32
+    model = language.train_fine(TINY.fine, TOKENS, run.tokens(), TINY.fine_training, tmp_path, entries=more)
     tables = model.codebook_embeddings[:, : TOKENS.codebook_size]
     products = [np.einsum("qd,rd->qr", x, x) for x in (entries.sum(axis=0), tables.sum(axis=0))]
     np.testing.assert_allclose(*(x / np.abs(x).max() for x in products), atol=1e-4)

@@ -76,5 +76,5 @@ def changed(chosen: Any, part: str, name: str, number: int) -> Any:
     """Change the steps or the batch of one part. Raises ValueError for a part that has none, or a number below 1."""
     training = f"{part}_training"
     if number < 1 or not hasattr(chosen, training):
-        raise ValueError(f"{name} is {number} for {part}: it must be 1 or more, for codec, semantic, coarse or fine")
+        raise ValueError(f"{name} is {number} for {part}: codec, semantic, coarse and fine take 1 or more")
     return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **{name: number})})

@@ -339,7 +339,8 @@ def train_fine(
     model = begin or fresh(make, how.seed)
     if begin is None:
         tables = model.codebook_embeddings
-        tables[...] = tables[...].at[:, : tokens.codebook_size].set(as_entries(entries, cfg.hidden_size, how.seed))
+        first = as_entries(entries[: cfg.n_codes_total], cfg.hidden_size, how.seed)  # a codec may have more codebooks
+        tables[...] = tables[...].at[:, : tokens.codebook_size].set(first)
     return train(make, fine_loss, batch, tokens, how, folder, model)
 
 
