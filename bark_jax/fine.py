@@ -30,7 +30,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from bark_jax import parallel, sampling
-from bark_jax.gpt import Block, einsum_float32, embedding, layer_norm
+from bark_jax.gpt import Block, embedding, layer_norm
+from bark_jax.products import einsum_float32
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice

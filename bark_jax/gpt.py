@@ -12,14 +12,14 @@ h head width, v vocabulary, r slots for recent tokens.
 
 import dataclasses
 import functools
-import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
+
+from bark_jax.products import einsum_float32, project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,22 +118,10 @@ def empty_cache(cfg: GPTConfig, batch: int, slots: int, dtype: DTypeLike) -> KVC
 Seen = tuple[Float[Array, "b n _ h"], Float[Array, "b n _ h"], Bool[Array, "#b 1 #t _"] | None]
 
 
-def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Multiply and sum into float32, also what comes in bfloat16: sums of it are not rounded again."""
-    einsum = functools.partial(jnp.einsum, subscripts, preferred_element_type=jnp.float32)
-    if x.dtype == jnp.float32 or jax.default_backend() != "cpu":
-        return einsum(x, y)
-    if jax.__version_info__ < (0, 10):  # where XLA multiplies no bfloat16 on a CPU, or not in every shape
-        return einsum(x.astype(jnp.float32), y.astype(jnp.float32))
-    left, right = subscripts.split("->")[0].split(",")
-    rows = math.prod(size for letter, size in zip(left, x.shape) if letter not in right)
-    # There it is slow with one row alone, and quick with two, even of the same.
-    return einsum(jnp.repeat(x, 2, axis=-2), y)[..., :1, :] if rows == 1 else einsum(x, y)
-
-
 def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h"]:
     """Mix values by softmax(q k / sqrt(h)) over all the keys of all the parts, in float32."""
     scale = query.shape[-1] ** -0.5
+    seen = tuple(part for part in seen if part[0].shape[2])  # an empty cache is none
     scores = []
     for key, _, mask in seen:
         score = einsum_float32("bnth,bnsh->bnts", query, key) * scale
@@ -183,6 +171,12 @@ class Attention(nnx.Module):
         return self.out(jnp.moveaxis(mixed, 1, 2).reshape(b, t, n * h))
 
 
+@jax.checkpoint
+def gelu(x: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
+    """Compute the exact (erf) GELU in float32; training computes it anew rather than keep its parts."""
+    return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)
+
+
 class MLP(nnx.Module):
     """Widen four times, exact (erf) GELU, narrow."""
 
@@ -191,7 +185,7 @@ class MLP(nnx.Module):
         self.down = linear(4 * width, width, bias=bias, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-        return self.down(jax.nn.gelu(self.up(x), approximate=False))
+        return self.down(gelu(self.up(x)))
 
 
 class Block(nnx.Module):
@@ -228,16 +222,6 @@ def linear(width_in: int, width_out: int, *, bias: bool, dtype: DTypeLike, rngs:
     return nnx.Linear(
         width_in, width_out, use_bias=bias, dtype=dtype, param_dtype=dtype, dot_general=project, rngs=rngs
     )
-
-
-def project(
-    x: Float[Array, "*shape d"], kernel: Float[Array, "d w"], *how: Any, **options: Any
-) -> Float[Array, "*shape w"]:
-    """Multiply as a Linear layer does; on a CPU in a way that is quick for bfloat16 too."""
-    if x.dtype == jnp.float32 or jax.default_backend() != "cpu":
-        return jax.lax.dot_general(x, kernel, *how, **options)
-    rows = einsum_float32("td,dw->tw", x.reshape(-1, x.shape[-1]), kernel)
-    return rows.reshape(*x.shape[:-1], -1).astype(x.dtype)
 
 
 def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:

@@ -1,7 +1,6 @@
 """The transformer alone: against transformers by value, and against itself with and without its cache."""
 
 import dataclasses
-import functools
 
 import hf
 import jax
@@ -98,19 +97,6 @@ def test_the_cache_is_not_read_behind_its_length(model):
     clean = gpt.empty_cache(model.cfg, 1, 20, x.dtype).with_recent(4)
     dirty = dataclasses.replace(clean, past=jax.tree.map(lambda slots: slots + 9.0, clean.past))
     np.testing.assert_array_equal(model(x, clean)[0], model(x, dirty)[0])
-
-
-@pytest.mark.parametrize(("batch", "rows"), [(1, 1), (3, 1), (1, 5), (2, 256)])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_products_are_summed_in_float32(batch, rows, dtype):
-    rng = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(rng.normal(size=shape), dtype) for shape in ((batch, rows, 96), (96, 160)))
-    key = jnp.asarray(rng.normal(size=(batch, 160, 96)), dtype)
-    for subscripts, y in (("btd,dw->btw", kernel), ("btd,bwd->btw", key)):
-        product = jax.jit(functools.partial(gpt.einsum_float32, subscripts))(x, y)
-        assert product.dtype == jnp.float32
-        exact = np.einsum(subscripts, *(np.asarray(z, np.float64) for z in (x, y)))
-        np.testing.assert_allclose(product, exact, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("shape", [(16,), (1, 16), (5, 16), (2, 3, 16)])

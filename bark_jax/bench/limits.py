@@ -21,7 +21,8 @@ from flax import nnx
 from bark_jax.bench.timing import clock
 from bark_jax.describe import parameter_count
 from bark_jax.fine import FineModel
-from bark_jax.gpt import GPT, einsum_float32
+from bark_jax.gpt import GPT
+from bark_jax.products import einsum_float32
 from bark_jax.random_checkpoint import TOKENS
 
 READ_BYTES, READ_ROW_BYTES = 2**28, 2**15  # far more than a cache holds, and the rows that are summed

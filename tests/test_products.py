@@ -1,0 +1,69 @@
+"""Products of matrices: sums in float32, and gradients that are those of the exact product."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bark_jax.products import einsum_float32, project
+
+SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, scores and mixtures of attention
+    "td,dw->tw": ((7, 96), (96, 160)),
+    "tw,wd->td": ((7, 160), (160, 96)),
+    "btd,dw->btw": ((2, 7, 96), (96, 160)),
+    "btd,wd->btw": ((2, 7, 96), (160, 96)),
+    "bnth,bnsh->bnts": ((2, 3, 40, 48), (2, 3, 56, 48)),
+    "bnts,bnsh->bnth": ((2, 3, 40, 56), (2, 3, 56, 48)),
+}
+
+
+def factors(subscripts, dtype):
+    rng = np.random.default_rng(0)
+    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in SHAPES[subscripts]]
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(1, 1), (3, 1), (1, 5), (2, 256)])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_products_are_summed_in_float32(batch, rows, dtype):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=shape), dtype) for shape in ((batch, rows, 96), (96, 160)))
+    key = jnp.asarray(rng.normal(size=(batch, 160, 96)), dtype)
+    for subscripts, y in (("btd,dw->btw", kernel), ("btd,bwd->btw", key)):
+        product = jax.jit(functools.partial(einsum_float32, subscripts))(x, y)
+        assert product.dtype == jnp.float32
+        exact = np.einsum(subscripts, *(np.asarray(z, np.float64) for z in (x, y)))
+        np.testing.assert_allclose(product, exact, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("subscripts", SHAPES)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_are_those_of_the_exact_product(subscripts, dtype):
+    x, y = factors(subscripts, dtype)
+    shape = jax.eval_shape(functools.partial(einsum_float32, subscripts), x, y).shape
+    weight = jnp.asarray(np.random.default_rng(1).normal(size=shape), dtype)  # what is rounded to bfloat16 is exact
+
+    def total(x, y):
+        return jnp.sum(einsum_float32(subscripts, x, y) * weight.astype(jnp.float32))
+
+    of_x, of_y = jax.jit(jax.grad(total, argnums=(0, 1)))(x, y)
+    terms, out = subscripts.split("->")
+    left, right = terms.split(",")
+    x, y, weight = (np.asarray(z, np.float64) for z in (x, y, weight))
+    for gradient, exact in (
+        (of_x, np.einsum(f"{out},{right}->{left}", weight, y)),
+        (of_y, np.einsum(f"{left},{out}->{right}", x, weight)),
+    ):
+        assert gradient.dtype == dtype
+        relative, absolute = (2.0**-8, 1e-4) if dtype == jnp.bfloat16 else (0, 2e-5)
+        np.testing.assert_allclose(gradient.astype(jnp.float32), exact, rtol=relative, atol=absolute)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_projection_is_a_product_over_the_last_axis(dtype):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=shape), dtype) for shape in ((2, 3, 16), (16, 24)))
+    y = project(x, kernel, (((2,), (0,)), ((), ())))
+    exact = np.asarray(x, np.float64) @ np.asarray(kernel, np.float64)
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2.0**-8 if dtype == jnp.bfloat16 else 0, atol=1e-4)
