@@ -118,8 +118,8 @@ NANO = recipe(
     ),
     {"semantic": gpt_sizes(4, 4, 192), "coarse": gpt_sizes(4, 4, 192), "fine": gpt_sizes(4, 4, 128)},
     codec_training=CodecTraining(steps=6_000, batch=8, frames=60),
-    semantic_training=Training(steps=7_000, batch=32, dtype="bfloat16", corrupted=0.12, look_weight=0.2),
-    coarse_training=Training(steps=1_800, batch=24, dtype="bfloat16"),
+    semantic_training=Training(steps=8_000, batch=32, rate=5e-3, dtype="bfloat16", corrupted=0.15, look_weight=0.3),
+    coarse_training=Training(steps=2_400, batch=24, dtype="bfloat16"),
     fine_training=Training(steps=2_000, batch=24, rate=4e-3, dtype="bfloat16"),
 )
 SMALL = Recipe(
