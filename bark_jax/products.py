@@ -20,7 +20,7 @@ def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "...
     Gradients come in the factors' own dtype, as products of that dtype.
     """
     einsum = functools.partial(jnp.einsum, subscripts, preferred_element_type=jnp.float32)
-    if not _is_bfloat16_on_cpu(x):
+    if not _is_narrow_on_cpu(x):
         return einsum(x, y)
     if jax.__version_info__ < (0, 10):  # where XLA multiplies no bfloat16 on a CPU, or not in every shape
         return einsum(x.astype(jnp.float32), y.astype(jnp.float32))
@@ -40,7 +40,7 @@ def _backward(subscripts: str, factors: tuple[Array, Array], gradient: Array) ->
     left, right = terms.split(",")
     gradient = gradient.astype(x.dtype)
     of_x = einsum_float32(f"{out},{right}->{left}", gradient, y)
-    if _is_bfloat16_on_cpu(x) and jax.__version_info__ >= (0, 10):
+    if _is_narrow_on_cpu(x) and jax.__version_info__ >= (0, 10):
         batch = math.prod(size for letter, size in zip(left, x.shape) if letter in right and letter in out)
         rows, gradients = (z.reshape(batch, -1, z.shape[-1]) for z in (x, gradient))
         of_y = _sum_over_rows(rows, gradients) if right[-1] == out[-1] else _sum_over_rows(gradients, rows)
@@ -68,11 +68,12 @@ def project(
     x: Float[Array, "*shape d"], kernel: Float[Array, "d w"], *how: Any, **options: Any
 ) -> Float[Array, "*shape w"]:
     """Multiply as a Linear layer does, which passes `how` and `options` of `jax.lax.dot_general`."""
-    if not _is_bfloat16_on_cpu(x):
+    if not _is_narrow_on_cpu(x):
         return jax.lax.dot_general(x, kernel, *how, **options)
     rows = einsum_float32("td,dw->tw", x.reshape(-1, x.shape[-1]), kernel)
     return rows.reshape(*x.shape[:-1], -1).astype(x.dtype)
 
 
-def _is_bfloat16_on_cpu(x: Array) -> bool:
+def _is_narrow_on_cpu(x: Array) -> bool:
+    """Say whether factors are narrower than float32 where that makes a difference to XLA."""
     return x.dtype != jnp.float32 and jax.default_backend() == "cpu"
