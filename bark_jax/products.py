@@ -13,12 +13,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
     """Multiply and sum into float32, also what comes in bfloat16: sums of it are not rounded again.
 
     Gradients come in the factors' own dtype, as products of that dtype.
     """
+    return _product(subscripts, x, y)
+
+
+def _multiply(subscripts: str, x: Array, y: Array) -> Array:
     einsum = functools.partial(jnp.einsum, subscripts, preferred_element_type=jnp.float32)
     if not _is_narrow_on_cpu(x):
         return einsum(x, y)
@@ -31,7 +34,7 @@ def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "...
 
 
 def _forward(subscripts: str, x: Array, y: Array) -> tuple[Array, tuple[Array, Array]]:
-    return einsum_float32(subscripts, x, y), (x, y)
+    return _multiply(subscripts, x, y), (x, y)
 
 
 def _backward(subscripts: str, factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -39,17 +42,18 @@ def _backward(subscripts: str, factors: tuple[Array, Array], gradient: Array) ->
     terms, out = subscripts.split("->")
     left, right = terms.split(",")
     gradient = gradient.astype(x.dtype)
-    of_x = einsum_float32(f"{out},{right}->{left}", gradient, y)
+    of_x = _multiply(f"{out},{right}->{left}", gradient, y)
     if _is_narrow_on_cpu(x) and jax.__version_info__ >= (0, 10):
         batch = math.prod(size for letter, size in zip(left, x.shape) if letter in right and letter in out)
         rows, gradients = (z.reshape(batch, -1, z.shape[-1]) for z in (x, gradient))
         of_y = _sum_over_rows(rows, gradients) if right[-1] == out[-1] else _sum_over_rows(gradients, rows)
     else:
-        of_y = einsum_float32(f"{left},{out}->{right}", x, gradient)
+        of_y = _multiply(f"{left},{out}->{right}", x, gradient)
     return of_x.astype(x.dtype), of_y.reshape(y.shape).astype(y.dtype)
 
 
-einsum_float32.defvjp(_forward, _backward)
+_product: Any = jax.custom_vjp(_multiply, nondiff_argnums=(0,))
+_product.defvjp(_forward, _backward)
 
 
 def _sum_over_rows(x: Float[Array, "b t m"], y: Float[Array, "b t n"]) -> Float[Array, "b m n"]:
@@ -60,8 +64,8 @@ def _sum_over_rows(x: Float[Array, "b t m"], y: Float[Array, "b t n"]) -> Float[
     if x.shape[2] > y.shape[2]:
         return jnp.swapaxes(_sum_over_rows(y, x), 1, 2)
     identity = jnp.broadcast_to(jnp.eye(x.shape[2], dtype=x.dtype), (len(x), x.shape[2], x.shape[2]))
-    turned = einsum_float32("bmk,btk->bmt", identity, x).astype(x.dtype)
-    return jax.lax.optimization_barrier(einsum_float32("bmt,btn->bmn", turned, y))
+    turned = _multiply("bmk,btk->bmt", identity, x).astype(x.dtype)
+    return jax.lax.optimization_barrier(_multiply("bmt,btn->bmn", turned, y))
 
 
 def project(
