@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+HAS_NARROW = jax.__version_info__ >= (0, 10)  # before, XLA multiplies no bfloat16 on a CPU, or not in every shape
+
 
 def einsum_float32(subscripts: str, x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
     """Multiply and sum into float32, also what comes in bfloat16: sums of it are not rounded again.
@@ -25,11 +27,11 @@ def _multiply(subscripts: str, x: Array, y: Array) -> Array:
     einsum = functools.partial(jnp.einsum, subscripts, preferred_element_type=jnp.float32)
     if not _is_narrow_on_cpu(x):
         return einsum(x, y)
-    if jax.__version_info__ < (0, 10):  # where XLA multiplies no bfloat16 on a CPU, or not in every shape
+    if not HAS_NARROW:
         return einsum(x.astype(jnp.float32), y.astype(jnp.float32))
     left, right = subscripts.split("->")[0].split(",")
     rows = math.prod(size for letter, size in zip(left, x.shape) if letter not in right)
-    # There it is slow with one row alone, and quick with two, even of the same.
+    # It is slow with one row alone, and quick with two, even of the same.
     return einsum(jnp.repeat(x, 2, axis=-2), y)[..., :1, :] if rows == 1 else einsum(x, y)
 
 
@@ -43,7 +45,7 @@ def _backward(subscripts: str, factors: tuple[Array, Array], gradient: Array) ->
     left, right = terms.split(",")
     gradient = gradient.astype(x.dtype)
     of_x = _multiply(f"{out},{right}->{left}", gradient, y)
-    if _is_narrow_on_cpu(x) and jax.__version_info__ >= (0, 10):
+    if HAS_NARROW and _is_narrow_on_cpu(x):
         batch = math.prod(size for letter, size in zip(left, x.shape) if letter in right and letter in out)
         rows, gradients = (z.reshape(batch, -1, z.shape[-1]) for z in (x, gradient))
         of_y = _sum_over_rows(rows, gradients) if right[-1] == out[-1] else _sum_over_rows(gradients, rows)

@@ -19,11 +19,6 @@ SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, sco
 }
 
 
-def factors(subscripts, dtype):
-    rng = np.random.default_rng(0)
-    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in SHAPES[subscripts]]
-
-
 @pytest.mark.parametrize(("batch", "rows"), [(1, 1), (3, 1), (1, 5), (2, 256)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_products_are_summed_in_float32(batch, rows, dtype):
@@ -40,9 +35,10 @@ def test_products_are_summed_in_float32(batch, rows, dtype):
 @pytest.mark.parametrize("subscripts", SHAPES)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gradients_are_those_of_the_exact_product(subscripts, dtype):
-    x, y = factors(subscripts, dtype)
+    rng = np.random.default_rng(0)
+    x, y = (jnp.asarray(rng.normal(size=shape), dtype) for shape in SHAPES[subscripts])
     shape = jax.eval_shape(functools.partial(einsum_float32, subscripts), x, y).shape
-    weight = jnp.asarray(np.random.default_rng(1).normal(size=shape), dtype)  # what is rounded to bfloat16 is exact
+    weight = jnp.asarray(rng.normal(size=shape), dtype)  # what is rounded to bfloat16 is exact
 
     def total(x, y):
         return jnp.sum(einsum_float32(subscripts, x, y) * weight.astype(jnp.float32))
