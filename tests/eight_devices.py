@@ -1,4 +1,4 @@
-"""Speak on meshes of eight fake devices: `python eight_devices.py CHECKPOINT` prints what came of it, as JSON.
+"""Speak and train on eight fake devices: `python eight_devices.py CHECKPOINT` prints what came of it, as JSON.
 
 It needs a process of its own: how many devices there are is decided when JAX starts.
 """
@@ -7,6 +7,9 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
+import unittest.mock
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,6 +25,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 import bark_jax  # noqa: E402
 from bark_jax import parallel, sampling, scaling  # noqa: E402
+from bark_jax.train import language, loop, recipe  # noqa: E402
 
 TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon", "light", "the world", "moon", "egg egg", "little"]
 VOICES = [None, "announcer", "v2/en_speaker_6", "de_speaker_0"] * 2
@@ -108,6 +112,22 @@ def refusal(shape: str) -> str:
     return "none"
 
 
+def training() -> dict:
+    """Train the tiny semantic model on as many devices as can share six rows, and on one; compare."""
+    tiny, rng = recipe.TINY, np.random.default_rng(0)
+    units = [rng.integers(0, tiny.tokens.semantic_vocab_size, n).astype(np.int32) for n in range(10, 40)]
+    ids = [tiny.tokens.text_encoding_offset + rng.integers(2, 30, 8).astype(np.int32) for _ in units]
+    data = language.Tokens(ids, units, [np.zeros((0, 0), np.int32) for _ in units])
+    how = dataclasses.replace(tiny.semantic_training, steps=4, batch=6)
+    many, one = loop.sharing(jax.devices(), how.batch), jax.devices()[:1]
+    weights = []
+    for devices in (many, one):
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(loop, "sharing", return_value=devices):
+            model = language.train_semantic(tiny.semantic, tiny.tokens, data, how, Path(folder))
+        weights.append(jax.tree.leaves(nnx.state(model)))
+    return {"devices": len(many), "difference": max(float(np.abs(a - b).max()) for a, b in zip(*weights))}
+
+
 def main(folder: str) -> None:
     one = bark_jax.load(folder, dtype="float32")
     expected = {"greedy": speak(one, 8, GREEDY), "drawn": speak(one, 8, DRAWN)}
@@ -115,9 +135,10 @@ def main(folder: str) -> None:
         "meshes": {shape: on_mesh(folder, shape, expected) for shape in BATCHES},
         "exchanges": {shape: exchanges(shape) for shape in ("4x2", "1x8")},
         "refusal": refusal("1x8"),
+        "training": training(),
         "lengths": [len(speech.semantic) for speech in expected["drawn"]],
     }
-    print(json.dumps(result))
+    print(f"\n{json.dumps(result)}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def eight(checkpoint):
     command = [sys.executable, HELPER, checkpoint]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -52,6 +52,12 @@ def test_a_mesh_speaks_as_one_device(eight, shape):
     found = eight["meshes"][shape]["differences"]
     assert not any(found.values())
     assert len(found) >= 2
+
+
+def test_training_is_shared_by_the_devices(eight):
+    """Six of eight devices have equal parts of six rows; the weights are those of one device."""
+    assert eight["training"]["devices"] == 6
+    assert eight["training"]["difference"] < 1e-5
 
 
 def test_other_texts_compile_nothing(eight):

@@ -9,7 +9,7 @@ run that was killed and started again ends with the same weights as one that was
 import concurrent.futures
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ def adam(rate: float, steps: int, *, b1: float, b2: float, decay: float = 0.0) -
     )
 
 
+def sharing(devices: Sequence[jax.Device], rows: int) -> Sequence[jax.Device]:
+    """Choose as many devices as can have equal parts of so many rows; say so where some are left out."""
+    count = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
+    if count < len(devices):
+        print(f"a batch of {rows} is shared by {count} of {len(devices)} devices", flush=True)
+    return devices[:count]
+
+
 def on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function that averages over devices, such as a loss or an update, to be tried on one."""
     mesh = Mesh(np.array(jax.devices()[:1]), (DATA,))
@@ -92,17 +100,15 @@ def run(
         update: computes on one device, with its part of the batch; what it returns must be the same on all:
             it averages over the axis `DATA`.
         start: makes the state of step 0.
-        batch: makes the batch of a step, arrays whose first axis is shared over the devices.
+        batch: makes the batch of a step, arrays whose first axis is shared over the devices: over all of them,
+            or as many as can have equal parts.
         before: what is done to the state, once, before a certain step.
 
-    Raises:
-        ValueError: the devices cannot share the rows of a batch.
-
-    Ctrl-C and errors save a checkpoint first. `folder` gets `state/` and `log.jsonl`, a line of mean losses
-    for each `REPORT_STEPS` steps.
+    Ctrl-C saves a checkpoint first, and so do errors that leave the state whole. `folder` gets `state/` and
+    `log.jsonl`, a line of mean losses for each `REPORT_STEPS` steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mesh = Mesh(np.array(jax.devices()), (DATA,))
+    mesh = Mesh(np.array(sharing(jax.devices(), len(jax.tree.leaves(batch(0))[0]))), (DATA,))
     whole, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA))
 
     def count_and_update(at: Mapping[str, Any], batch: Any) -> tuple[Mapping[str, Any], Losses]:
@@ -122,9 +128,9 @@ def run(
             at = manager.restore(first, args=ocp.args.StandardRestore(abstract))
 
         def save() -> None:
-            step = int(at["step"])
-            if step > (manager.latest_step() or 0):
-                manager.save(step, args=ocp.args.StandardSave(at))
+            is_whole = not at["step"].is_deleted()  # a step that failed has taken the last state with it
+            if is_whole and int(at["step"]) > (manager.latest_step() or 0):
+                manager.save(int(at["step"]), args=ocp.args.StandardSave(at))
 
         log, saved = Log(folder / "log.jsonl", first), time.monotonic()
         with (
@@ -132,9 +138,6 @@ def run(
             tqdm(total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05) as bar,
         ):
             ready = pool.submit(batch, first)
-            rows = len(jax.tree.leaves(ready.result())[0])
-            if rows % mesh.size:
-                raise ValueError(f"a batch has {rows} rows, which {mesh.size} devices cannot share: choose a multiple")
             try:
                 for step in range(first, steps):
                     if before and step in before:
