@@ -8,7 +8,6 @@ CMU Arctic recordings. Debian's packages `flite` and `scowl` bring what is neede
 """
 
 import concurrent.futures
-import csv
 import functools
 import os
 import random
@@ -22,6 +21,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from tqdm import tqdm
+
+from bark_jax.files import new_file
+from bark_jax.train.data import METADATA, read_metadata
 
 VOICE = "rms"
 STRETCH = 0.9  # of durations: the voice is a slow reader
@@ -178,7 +180,8 @@ def speak(text: str, path: Path) -> None:
         if done.returncode:
             raise ValueError(f"flite does not read {text!r}: {done.stderr.strip()}")
         samples, rate = soundfile.read(file.name, dtype="int16")
-    soundfile.write(path, trim(samples, rate), rate)
+    with new_file(path, force=True) as file:
+        soundfile.write(file, trim(samples, rate), rate, format="WAV")
 
 
 def trim(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -191,20 +194,27 @@ def trim(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def record(texts: Sequence[str], folder: Path, *, workers: int | None = None) -> None:
-    """Let the teacher read texts into a folder of LJSpeech's layout; what is there already is kept.
+    """Let the teacher read texts into a folder of LJSpeech's layout; what is there of the same text is kept.
 
     Raises:
         ValueError: as `speak`.
     """
     (folder / "wavs").mkdir(parents=True, exist_ok=True)
     names = [f"{number:05d}" for number in range(len(texts))]
-    with open(folder / "metadata.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="|", quoting=csv.QUOTE_NONE, escapechar=None).writerows(
-            zip(names, texts, texts, strict=True)
-        )
+    before = dict(read_metadata(folder)) if (folder / METADATA).is_file() else {}
+    for name, text in zip(names, texts, strict=True):
+        if before.get(name) != text:
+            (folder / "wavs" / f"{name}.wav").unlink(missing_ok=True)
+    lines = [f"{name}|{text}|{text}\n" for name, text in zip(names, texts, strict=True)]
+    with new_file(folder / METADATA, force=True) as file:
+        file.write("".join(lines).encode())
     paths = [folder / "wavs" / f"{name}.wav" for name in names]
     todo = [(text, path) for text, path in zip(texts, paths, strict=True) if not path.exists()]
     with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         jobs = [pool.submit(functools.partial(speak, text, path)) for text, path in todo]
-        for job in tqdm(concurrent.futures.as_completed(jobs), total=len(jobs), desc="teacher", unit="text"):
-            job.result()
+        try:
+            for job in tqdm(concurrent.futures.as_completed(jobs), total=len(jobs), desc="teacher", unit="text"):
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
