@@ -50,7 +50,11 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parser().parse_args(arguments)
+    return run_command(parser().parse_args(arguments))
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run what `options` hold as `run`, with messages for errors and warnings; return its exit code."""
     _keep_compiled_programs()
     try:
         with warnings.catch_warnings():

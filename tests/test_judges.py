@@ -1,5 +1,6 @@
 """The teacher and the judges: sentences are new, recognisers hear what is said, and errors are counted."""
 
+import importlib.util
 import shutil
 
 import numpy as np
@@ -41,10 +42,12 @@ def test_the_teacher_reads_what_is_not_there_yet(tmp_path):
     samples, rate = soundfile.read(tmp_path / "wavs" / "00001.wav")
     assert rate == 16_000
     assert 0.5 < len(samples) / rate < 2
-    (tmp_path / "wavs" / "00000.wav").write_bytes(b"kept")
-    teacher.record(["Hello.", "The red bird."], tmp_path, workers=1)
+    for name in ("00000", "00001"):
+        (tmp_path / "wavs" / f"{name}.wav").write_bytes(b"kept")
+    teacher.record(["Hello.", "The blue bird."], tmp_path, workers=1)
     assert (tmp_path / "wavs" / "00000.wav").read_bytes() == b"kept"
-    assert (tmp_path / "metadata.csv").read_text().splitlines()[1] == "00001|The red bird.|The red bird."
+    assert soundfile.info(tmp_path / "wavs" / "00001.wav").samplerate == 16_000  # another text, another recording
+    assert (tmp_path / "metadata.csv").read_text().splitlines()[1] == "00001|The blue bird.|The blue bird."
 
 
 def test_a_missing_teacher_is_named(tmp_path, monkeypatch):
@@ -93,9 +96,53 @@ def test_a_muffled_sound_is_far_from_the_clean_one():
     assert judges.stoi(clean, clean, 24_000) > 0.99 > judges.stoi(clean, muffled, 24_000)
 
 
+def test_a_failure_stops_the_teacher(tmp_path, monkeypatch):
+    read = []
+
+    def fail(text, path):
+        read.append(text)
+        raise ValueError("flite does not read")
+
+    monkeypatch.setattr(teacher, "speak", fail)
+    with pytest.raises(ValueError, match="flite does not read"):
+        teacher.record([f"Text {i}." for i in range(1_000)], tmp_path, workers=1)
+    assert len(read) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--judges", "whisper, wisper"], "judges are wisper: choose of pocketsphinx, whisper"),
+        (["--count", "0"], "count is 0: judge 1 sentence or more"),
+        (["--data", "nowhere"], "nowhere has no metadata.csv"),
+        (["--data", "long"], "long has no text of 64 tokens or fewer"),
+    ],
+)
+def test_what_cannot_be_judged_is_said(tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / "long").mkdir()
+    (tmp_path / "long" / "metadata.csv").write_text(f"1|{'long ' * 20}\n")
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_judge_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"judging needs jiwer, pystoi, pocketsphinx: pip install 'bark-jax\[judges\]'"
+    ):
+        judges.check(["pocketsphinx"])
+
+
 def test_the_report_has_all_rows():
     rows = [Row("recordings", 0.1, 0.05), Row("codec", 0.2, 0.1, 0.9, 0.3)]
-    found = {"sentences": 2, "words": 9, "ended": 1.0, "rows": [vars(row) for row in rows]}
+    found = {
+        "sentences": 2,
+        "words": 9,
+        "source": "never trained on",
+        "ended": 1.0,
+        "rows": [vars(row) for row in rows],
+    }
     lines = evaluate.report(found)
     assert lines[2].split() == ["recordings", "10.0", "5.0"]
     assert lines[3].split() == ["codec", "20.0", "10.0", "0.9", "0.3"]

@@ -26,7 +26,10 @@ from tqdm import tqdm
 
 import bark_jax
 from bark_jax import Bark
+from bark_jax.__main__ import run_command
+from bark_jax.files import new_file
 from bark_jax.table import table
+from bark_jax.text import fits
 from bark_jax.train import judges, teacher, units
 from bark_jax.train.data import FULL_SCALE, load, read_metadata
 
@@ -89,18 +92,22 @@ def sounds(bark: Bark, texts: Sequence[str], recordings: list[np.ndarray], seed:
 
 
 def judge(
-    texts: Sequence[str], made: dict[str, list[np.ndarray]], rate: int, words: Sequence[str], use: Sequence[str]
+    texts: Sequence[str], made: dict[str, list[np.ndarray]], rate: int, words: Sequence[str], sensible: Sequence[int]
 ) -> tuple[list[Row], dict[str, list[str]]]:
-    """Let the judges hear every row; return what they find, and what they wrote down."""
-    sensible = [i for i, text in enumerate(texts) if text[0].isupper()]
+    """Let the judges hear every row; return what they find, and what they wrote down.
+
+    Args:
+        words: those that pocketsphinx knows; none: it is not asked.
+        sensible: the numbers of the texts that Whisper hears; none: it is not asked.
+    """
     rows, written = [], {}
     clean = made["recordings"]
     for name, sound in tqdm(made.items(), "judges", unit="row"):
         rate_of, heard = {}, {}
-        if "pocketsphinx" in use:
+        if words:
             heard["pocketsphinx"] = judges.pocketsphinx(sound, rate, words)
             rate_of["pocketsphinx"] = judges.compare(texts, heard["pocketsphinx"]).error_rate
-        if "whisper" in use:
+        if sensible:
             heard["whisper"] = judges.whisper([sound[i] for i in sensible], rate)
             rate_of["whisper"] = judges.compare([texts[i] for i in sensible], heard["whisper"]).error_rate
         aligned = name.startswith("codec") or name == "+ fine"
@@ -117,7 +124,7 @@ def judge(
         written |= {f"{name}, {judge}": lines for judge, lines in heard.items()}
     shuffled = {}
     for judge, all_texts in (("pocketsphinx", list(texts)), ("whisper", [texts[i] for i in sensible])):
-        if judge in use:
+        if f"{rows[-1].name}, {judge}" in written:
             others = all_texts.copy()
             random.Random(0).shuffle(others)
             shuffled[judge] = judges.compare(others, written[f"{rows[-1].name}, {judge}"]).error_rate
@@ -126,30 +133,42 @@ def judge(
 
 
 def evaluate(
-    bark: Bark, *, count: int = COUNT, seed: int = 0, use: Sequence[str] = ("pocketsphinx", "whisper"), data: Any = None
+    bark: Bark, *, count: int = COUNT, seed: int = 0, use: Sequence[str] = tuple(judges.JUDGES), data: Any = None
 ) -> dict[str, Any]:
     """Judge a checkpoint; return the rows, the share of ends reached, and what was heard.
 
     Args:
-        data: a folder of recordings in LJSpeech's layout; None: the teacher reads sentences of its own.
+        use: which of `judges.JUDGES`.
+        data: a folder of recordings in LJSpeech's layout, of which the first that fit are taken; None: the teacher
+            reads sentences of its own.
 
     Raises:
-        ValueError: the teacher, or a judge, is not installed.
+        ValueError: the teacher is not installed, a judge is neither known nor installed, or no text fits the
+            checkpoint.
     """
+    judges.check(use)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(data or temporary)
         if data is None:
             teacher.record(unseen_texts(count, SEED), folder)
-        entries = read_metadata(folder)[:count]
+        fitting = [entry for entry in read_metadata(folder) if fits(entry[1], bark.tokenizer, bark.tokens)]
+        entries = fitting[:count]
+        if not entries:
+            raise ValueError(f"{folder} has no text of {bark.tokens.max_input_semantic_length} tokens or fewer")
         rate = bark.sample_rate
         recordings = [load(folder / "wavs" / f"{name}.wav", rate) / np.float32(FULL_SCALE) for name, _ in entries]
     texts = [text for _, text in entries]
-    every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}
-    words = judges.known_words(sorted(every_word))
+    words: list[str] = []
+    if "pocketsphinx" in use:
+        every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}
+        words = judges.known_words(sorted(every_word))
+    # The teacher's texts begin with a capital where they make sense.
+    sensible = [i for i, text in enumerate(texts) if data is not None or text[0].isupper()]
     made, ended = sounds(bark, texts, recordings, seed)
-    rows, written = judge(texts, made, rate, words, use)
+    rows, written = judge(texts, made, rate, words, sensible if "whisper" in use else [])
     return {
         "sentences": len(texts),
+        "source": "never trained on" if data is None else f"of {data}",
         "vocabulary": len(words),
         "words": sum(len(judges.words(text)) for text in texts),
         "ended": ended,
@@ -170,31 +189,39 @@ def report(found: dict[str, Any]) -> list[str]:
         for row in found["rows"]
     ]
     return [
-        f"{found['sentences']} sentences, {found['words']} words, never trained on; % of words wrong:",
+        f"{found['sentences']} sentences, {found['words']} words, {found['source']}; % of words wrong:",
         *table("", "pocketsphinx", "whisper", "STOI", "mel distance", rows=rows),
         f"ended by itself: {100 * found['ended']:.1f}%",
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     top = argparse.ArgumentParser(prog="python -m bark_jax.train.evaluate", description=(__doc__ or "").split("\n")[0])
     top.add_argument("--checkpoint", metavar="FOLDER", help="with semantic units (the embedded one)")
     top.add_argument("--data", type=Path, metavar="FOLDER", help="recordings to compare with (the teacher's own)")
     top.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"of sentences ({COUNT})")
     top.add_argument("--seed", type=int, default=0, help="of generation (0)")
-    top.add_argument("--judges", default="pocketsphinx,whisper", help="which (pocketsphinx,whisper)")
-    top.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, and heard")
-    options = top.parse_args(arguments)
-    found = evaluate(
-        bark_jax.load(options.checkpoint),
-        count=options.count,
-        seed=options.seed,
-        use=options.judges.split(","),
-        data=options.data,
+    top.add_argument(
+        "--judges",
+        default=",".join(judges.JUDGES),
+        type=lambda names: [name.strip() for name in names.split(",")],
+        help=f"which ({','.join(judges.JUDGES)})",
     )
+    top.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, and heard")
+    top.set_defaults(run=run)
+    return run_command(top.parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.count < 1:
+        raise ValueError(f"count is {options.count}: judge 1 sentence or more")
+    bark = bark_jax.load(options.checkpoint)
+    found = evaluate(bark, count=options.count, seed=options.seed, use=options.judges, data=options.data)
     print(*report(found), sep="\n")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with new_file(options.json, force=True) as file:
+            file.write((json.dumps(found, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

