@@ -29,7 +29,7 @@ from bark_jax.checkpoints import (
     resolve,
 )
 from bark_jax.codec import CodecConfig
-from bark_jax.files import refuse_existing
+from bark_jax.files import new_file, refuse_existing
 from bark_jax.gpt import GPT
 from bark_jax.pickles import LazyTensor
 from bark_jax.voices import LISTING, VoiceLibrary
@@ -143,7 +143,10 @@ def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarr
 def write_safetensors(
     tensors: Mapping[str, LazyTensor | np.ndarray], path: Path, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Write tensors one by one, the widest numbers first, so that each lies at a multiple of its width."""
+    """Write tensors one by one, the widest numbers first, so that each lies at a multiple of its width.
+
+    The file takes its name when all are written; one that is there is replaced.
+    """
     names = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -153,7 +156,7 @@ def write_safetensors(
         header[key] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [start, end]}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with open(path, "wb") as file:
+    with new_file(path, force=True) as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for key, x in ordered:
             array = x.read() if isinstance(x, LazyTensor) else x
