@@ -88,7 +88,8 @@ def quantise(
     """
     residual, total, commitment, codes, residuals = latents, jnp.zeros_like(latents), jnp.float32(0), [], []
     for q, entries in enumerate(codebooks):
-        distance = jnp.sum(entries**2, axis=-1) - 2 * residual @ entries.T
+        products = jnp.matmul(residual, entries.T, precision=jax.lax.Precision.HIGHEST)  # as the codec itself
+        distance = jnp.sum(entries**2, axis=-1) - 2 * products
         code = jnp.argmin(distance, axis=-1)
         chosen, is_used = entries[code], (q < used)[:, None, None].astype(latents.dtype)
         codes.append(code)

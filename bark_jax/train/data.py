@@ -83,10 +83,10 @@ def read_metadata(folder: Path) -> list[tuple[str, str]]:
         raise ValueError(f"{folder} has no {METADATA}: each line of it is `id|text`, and wavs/id.wav is the recording")
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE))
-    wrong = [number for number, line in enumerate(lines, 1) if len(line) < 2 or not line[-1].strip()]
+    wrong = [number for number, line in enumerate(lines, 1) if not "".join(line[1:]).strip()]
     if wrong or not lines:
         raise ValueError(f"{path} has no `id|text` in line {wrong[0] if wrong else 1}")
-    return [(line[0], line[-1]) for line in lines]
+    return [(line[0], next(text for text in reversed(line) if text.strip())) for line in lines]
 
 
 def prepare(folder: Path, output: Path, sample_rate: int) -> Recordings:

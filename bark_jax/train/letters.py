@@ -3,7 +3,7 @@
     "My 21 dogs—Émile's!"  ──normalise──▶  "my twenty one dogs, emile's!"  ──▶  an id for each character
 
 All of it is in `tokenizer.json`, so that this package and `transformers` read alike: case and accents are
-dropped, numbers up to 999,999 are spelled out, longer ones and decimals digit by digit, a few signs become
+dropped, numbers up to 999,999 are spelled out, longer ones and decimals (16 of them) digit by digit, a few signs become
 words, and marks the nearest of `, . ? !`. What is left is unknown.
 """
 
@@ -21,11 +21,13 @@ TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 SIGNS = {"&": "and", "%": "per cent", "@": "at", r"\+": "plus", "=": "equals", "°": "degrees"}
 LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"}
 
+MOST_DECIMALS = 16  # that are read one by one
+
 # In this order: (pattern, replacement). Patterns look around, so that digits are replaced one at a time.
 WORDS = (
     (r"(?<=\d),(?=\d{3}\b)", ""),
     (r"(?<=\d)\.(?=\d)", " point "),
-    *((rf"(?<=point {'[0-9] ' * n}[0-9])(?=[0-9])", " ") for n in range(4)),  # decimals one by one
+    *((rf"(?<=point {'[0-9] ' * n}[0-9])(?=[0-9])", " ") for n in range(MOST_DECIMALS - 1)),  # one by one
     *((sign, f" {word} ") for sign, word in SIGNS.items()),
     *LETTERS.items(),
     (r"\bmr\.", "mister"),

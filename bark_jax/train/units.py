@@ -26,11 +26,14 @@ HIGHEST_HZ = 8_000.0
 CEPSTRA = 14
 LOUDNESS_WEIGHT = 0.4  # of the cepstrum 0
 CONTEXT = (0.35, 0.6, 1.0, 0.6, 0.35)  # weights of the frames before, at and behind a place
+BLOCK = 16_384  # rows whose distances are held at a time
 
 
 def features(samples: Float[np.ndarray, " n"], sample_rate: int, unit_rate_hz: float) -> Float[np.ndarray, "t 70"]:
     """Compute cepstra, each with those of its two neighbours on both sides."""
     count = int(len(samples) * unit_rate_hz / sample_rate)
+    if count == 0:
+        return np.zeros((0, CEPSTRA * len(CONTEXT)), np.float32)
     middles = np.round((np.arange(count) + 0.5) * sample_rate / unit_rate_hz).astype(int)
     emphasised = np.diff(samples, prepend=samples[:1] * 0) + 0.05 * samples
     padded = np.pad(emphasised, WINDOW // 2)
@@ -66,7 +69,12 @@ def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float
 @jax.jit
 def nearest(x: Float[Array, "n d"], centres: Float[Array, "k d"]) -> Int[Array, " n"]:
     """Find the centre that each row is closest to."""
-    return jnp.argmin(jnp.sum(centres**2, axis=1) - 2 * x @ centres.T, axis=1)
+    norms = jnp.sum(centres**2, axis=1)
+
+    def one(row):
+        return jnp.argmin(norms - 2 * jnp.matmul(centres, row, precision=jax.lax.Precision.HIGHEST))
+
+    return jax.lax.map(one, x, batch_size=BLOCK)
 
 
 @functools.partial(jax.jit, static_argnames="rounds")
