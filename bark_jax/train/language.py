@@ -46,7 +46,6 @@ class Training:
     rate: float = 2e-3
     decay: float = 0.05
     voiced: float = 0.3  # how often an example continues a voice
-    smoothing: float = 0.0  # of the targets
     corrupted: float = 0.0  # how many of the units that are read behind the prompt are others, drawn at random
     look_weight: float = 0.0  # of the loss of what is said `LOOK_AHEAD` places later
     seed: int = 0
@@ -139,29 +138,25 @@ def said_logits(model: GPT, prompt: Int[Array, "b k p"], read: Int[Array, "b t"]
     return model.logits(said_hidden(model, prompt, read))
 
 
-def cross_entropy(
-    logits: Float[Array, "*s v"], said: Int[Array, "*s"], smoothing: float = 0.0
-) -> tuple[Array, dict[str, Array]]:
+def cross_entropy(logits: Float[Array, "*s v"], said: Int[Array, "*s"]) -> tuple[Array, dict[str, Array]]:
     """Average over all devices what is said; return the loss, and the two figures to report."""
     counts = (said != IGNORED).astype(jnp.float32)
     target = jnp.maximum(said, 0)
     total = jax.lax.psum(counts.sum(), loop.DATA) / jax.lax.psum(1.0, loop.DATA)
-    plain = optax.softmax_cross_entropy_with_integer_labels(logits, target)
-    uniform = jax.nn.logsumexp(logits, axis=-1) - logits.mean(axis=-1)
-    loss = jnp.sum(counts * ((1 - smoothing) * plain + smoothing * uniform)) / total
+    loss = jnp.sum(counts * optax.softmax_cross_entropy_with_integer_labels(logits, target)) / total
     right = jnp.sum(counts * (jnp.argmax(logits, axis=-1) == target).astype(jnp.float32)) / total
-    return loss, {"loss": jnp.sum(counts * plain) / total, "accuracy": right}
+    return loss, {"loss": loss, "accuracy": right}
 
 
 def semantic_loss(
-    model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, step: Array, look: Any = None, look_weight: float = 0
+    model: GPT, batch: Any, tokens: TokenConfig, step: Array, look: Any = None, look_weight: float = 0
 ) -> Any:
     """Score what is said next; and by a look, a linear map, what is said `LOOK_AHEAD` places later.
 
     Most units repeat the last one, so the loss of the next one alone teaches slowly where in the text it is.
     """
     hidden, said = said_hidden(model, batch["prompt"], batch["read"]), batch["said"]
-    loss, figures = cross_entropy(model.logits(hidden)[..., : tokens.eos_token_id + 1], said, smoothing)
+    loss, figures = cross_entropy(model.logits(hidden)[..., : tokens.eos_token_id + 1], said)
     if look is not None:
         later = jnp.pad(said[:, LOOK_AHEAD:], ((0, 0), (0, LOOK_AHEAD)), constant_values=IGNORED)
         logits = einsum_float32("btd,dv->btv", model.norm(hidden), look)
@@ -171,7 +166,7 @@ def semantic_loss(
     return loss, figures
 
 
-def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, step: Array) -> Any:
+def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, step: Array) -> Any:
     """Score against the codebook's own entries alone, as generation does."""
     logits, said = said_logits(model, batch["prompt"], batch["read"]), batch["said"]
     codebook = jnp.maximum(said - tokens.coarse_offset(0), 0) // tokens.codebook_size
@@ -184,24 +179,24 @@ def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, smoothing: float, s
         range(1, tokens.n_coarse_codebooks),
         of_codebook[0],
     )
-    return cross_entropy(own, jnp.where(said == IGNORED, IGNORED, said - first), smoothing)
+    return cross_entropy(own, jnp.where(said == IGNORED, IGNORED, said - first))
 
 
-def fine_loss(model: FineModel, batch: Any, tokens: TokenConfig, smoothing: float, step: Array) -> Any:
+def fine_loss(model: FineModel, batch: Any, tokens: TokenConfig, step: Array) -> Any:
     """Predict a random codebook, one for the whole batch, from those before it."""
     key = jax.random.fold_in(jax.random.key(1), step)
     codebook = jax.random.randint(key, (), tokens.n_coarse_codebooks, tokens.n_fine_codebooks)
-    return codebook_loss(model, batch, codebook, tokens, smoothing)
+    return codebook_loss(model, batch, codebook, tokens)
 
 
-def codebook_loss(model: FineModel, batch: Any, codebook: Array, tokens: TokenConfig, smoothing: float = 0.0) -> Any:
+def codebook_loss(model: FineModel, batch: Any, codebook: Array, tokens: TokenConfig) -> Any:
     """Predict one codebook from those before it; itself it sees up to `begin`."""
     codes, frame = batch["codes"], jnp.arange(batch["codes"].shape[2])
     to_say = frame >= batch["begin"][:, None]
     own = codes[:, codebook]
     seen = codes.at[:, codebook].set(jnp.where(to_say, tokens.fine_pad_token, own))
     said = jnp.where(to_say & (frame < batch["end"][:, None]), own, IGNORED)
-    return cross_entropy(model(seen, codebook, tokens.codebook_size), said, smoothing)
+    return cross_entropy(model(seen, codebook, tokens.codebook_size), said)
 
 
 def train(
@@ -228,7 +223,7 @@ def train(
     def loss(params: Any, batch: Any, step: Array) -> Any:
         cast = jax.tree.map(lambda x: x.astype(how.dtype), params)
         extra = {"look": cast["look"], "look_weight": how.look_weight} if "look" in cast else {}
-        return loss_of(nnx.merge(computing, cast["network"]), batch, tokens, how.smoothing, step, **extra)
+        return loss_of(nnx.merge(computing, cast["network"]), batch, tokens, step, **extra)
 
     def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
         gradients, losses = loop.mean_gradients(loss, state["params"], batch, step)
