@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -52,8 +53,10 @@ def recordings(tmp_path_factory) -> Path:
 def run(recordings, tmp_path_factory) -> Run:
     """A run of the tiny recipe, all parts made."""
     made = Run(tmp_path_factory.mktemp("run"), TINY, recordings)
-    for part in ("units", "codec", "semantic", "coarse", "fine"):
-        getattr(made, part)()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "REPORT_STEPS", 4)
+        for part in ("units", "codec", "semantic", "coarse", "fine"):
+            getattr(made, part)()
     return made
 
 
@@ -140,9 +143,7 @@ def test_padding_teaches_nothing():
     model = lively(functools.partial(GPT, TINY.semantic))
     ids = np.array([TOKENS.text_encoding_offset], np.int32)
     alone = [language.semantic_example(ids, random_units(i, n), None, TOKENS) for i, n in enumerate((4, 30))]
-    loss = loop.on_one_device(
-        functools.partial(language.semantic_loss, tokens=TOKENS, smoothing=0.0, step=jnp.int32(0))
-    )
+    loss = loop.on_one_device(functools.partial(language.semantic_loss, tokens=TOKENS, step=jnp.int32(0)))
     losses = [float(loss(model, language.stack([example]))[0]) for example in alone]
     together = float(loss(model, language.stack(alone))[0])
     counts = [len(example["said"]) for example in alone]
@@ -226,12 +227,17 @@ def test_parts_are_made_once(run, monkeypatch):
 def test_losses_are_logged(run):
     with open(run.folder / "recipe.json", encoding="utf-8") as file:
         assert recipe.Recipe.from_dict(json.load(file)) == TINY
-    assert (run.folder / "semantic" / "log.jsonl").is_file()
+    for part in ("codec", "semantic", "coarse", "fine"):
+        lines = [json.loads(line) for line in (run.folder / part / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [4, 8]
+        assert all(line["loss"] > 0 for line in lines)
 
 
-def test_training_lowers_the_loss(run, tmp_path):
-    how = dataclasses.replace(TINY.semantic_training, steps=loop.REPORT_STEPS * 2, batch=8, rate=1e-2)
-    language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_training_lowers_the_loss(run, tmp_path, dtype):
+    how = dataclasses.replace(TINY.semantic_training, steps=loop.REPORT_STEPS * 2, batch=8, rate=1e-2, dtype=dtype)
+    with jax.numpy_dtype_promotion("standard"):  # flax's LayerNorm mixes the two
+        language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
     first, last = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert last["loss"] < 0.8 * first["loss"]
     assert (first["step"], last["step"]) == (50, 100)
@@ -308,6 +314,49 @@ def test_a_part_names_the_part_that_it_lacks(recordings, tmp_path, part, message
         getattr(made, part)()
 
 
+def test_a_run_keeps_the_checkpoint_that_it_began_with(run, recordings, tmp_path):
+    run.checkpoint(tmp_path / "first")
+    Run(tmp_path / "run", TINY, recordings, begin=tmp_path / "first").units()
+    again = Run(tmp_path / "run", TINY, recordings)
+    assert again.begin == str(tmp_path / "first")
+    assert len(again.recordings) == len(TEXTS)
+    with pytest.raises(ValueError, match=r"was begun with .*first, not with assets/nano"):
+        Run(tmp_path / "run", TINY, begin="assets/nano")
+    with pytest.raises(ValueError, match="was begun from nothing, not with"):
+        Run(run.folder, TINY, begin=tmp_path / "first")
+    with pytest.raises(ValueError, match="nowhere"):
+        Run(tmp_path / "other", TINY, begin=tmp_path / "nowhere")
+
+
+def test_a_run_keeps_its_recordings(run, tmp_path):
+    (tmp_path / "metadata.csv").write_text("0|another text\n")
+    with pytest.raises(ValueError, match="was begun with other recordings"):
+        _ = Run(run.folder, TINY, tmp_path).recordings
+
+
+def test_tokens_of_before_are_not_taught_with_a_new_codec(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    folder = tmp_path / "run"
+    shutil.rmtree(folder / "codec")
+    with pytest.raises(ValueError, match=r"coarse and .*fine learnt the codes of before: remove that too"):
+        Run(folder, TINY).codec()
+    for part in ("coarse", "fine"):
+        shutil.rmtree(folder / part)
+    assert (folder / "codes_lengths.npy").is_file()
+    Run(folder, TINY).codec()
+    assert not (folder / "codes_lengths.npy").is_file()
+
+
+def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys):
+    shutil.copytree(recordings, tmp_path / "recordings")
+    path = tmp_path / "recordings" / "metadata.csv"
+    path.write_text(path.read_text().replace("|21 cats|21 cats", "|это мир|"))
+    made = Run(tmp_path / "run", TINY, tmp_path / "recordings")
+    made.units()
+    assert len(made.tokens(codes=False)) == len(TEXTS)
+    assert "1 texts have words that no letters stand for, such as 'это'" in capsys.readouterr().out
+
+
 def test_a_run_keeps_its_recipe(tmp_path):
     Run(tmp_path, TINY)
     with pytest.raises(ValueError, match="was begun with another recipe"):
@@ -373,6 +422,7 @@ def test_tables_read_backwards_give_the_weights_again(name, make, cfg):
         ("10,500 and 2024", "ten thousand five hundred and two thousand twenty four"),
         ("1000000", "one zero zero zero zero zero zero"),
         ("3.5%", "three point five per cent"),
+        ("3.1415926", "three point one four one five nine two six"),
         ("wait... (what)?", "wait. what?"),
         ("Mr. Fox & I", "mister fox and i"),
         ("well-known—“quoted”", "well known, quoted"),
@@ -399,13 +449,17 @@ def test_units_are_those_of_the_place():
     assert found[-45:].tolist() == [1] * 45
 
 
-def test_k_means_finds_clusters():
+def test_k_means_finds_clusters(monkeypatch):
     rng = np.random.default_rng(0)
     where = np.array([[0, 0], [10, 0], [0, 10]], np.float32)
     points = np.concatenate([centre + 0.1 * rng.normal(size=(50, 2)) for centre in where]).astype(np.float32)
     centres, nearest = units.k_means(points, 3, seed=0)
     np.testing.assert_allclose(centres[np.argsort(centres @ [1, 2])], where, atol=0.1)
     assert len(set(nearest[:50])) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(units, "BLOCK", 7)
+        units.nearest.clear_cache()
+        np.testing.assert_array_equal(units.nearest(jnp.asarray(points), jnp.asarray(centres)), nearest)
     with pytest.raises(ValueError, match="2 rows for 3 centres"):
         units.k_means(points[:2], 3, seed=0)
 
@@ -439,6 +493,15 @@ def test_a_folder_that_is_no_recordings_is_refused(tmp_path, content, message):
         data.prepare(tmp_path, tmp_path / "out", 24_000)
 
 
+def test_a_line_may_lack_its_normalised_text(tmp_path):
+    (tmp_path / "metadata.csv").write_text("7|hello|\n8|2|two\n")
+    assert data.read_metadata(tmp_path) == [("7", "hello"), ("8", "two")]
+
+
+def test_a_recording_of_nothing_has_no_units():
+    assert len(units.encode(np.zeros(100, np.float32), np.zeros((3, 70), np.float32), 24_000, 49.9)) == 0
+
+
 def test_a_missing_recording_is_named(tmp_path):
     (tmp_path / "metadata.csv").write_text("7|hello\n")
     with pytest.raises(ValueError, match=r"7\.wav"):
@@ -467,4 +530,6 @@ def test_the_command_line_trains_a_part(recordings, tmp_path, capsys, monkeypatc
     assert "units is done" in capsys.readouterr().out
     assert command_line.main(["train", "semantic", *arguments, "--steps", "2", "--batch", "2"]) == 0
     assert "semantic is done" in capsys.readouterr().out
+    assert command_line.main(["train", "semantic", *arguments, "--steps", "9"]) == 0
+    assert f"semantic was done before, and is kept: to make it anew remove {tmp_path}" in capsys.readouterr().out
     assert Run(tmp_path / "run", TINY).semantic().cfg == TINY.semantic  # the run keeps the recipe itself

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bark_jax.checkpoints import UNITS
+
 PARTS = {
     "units": "find the semantic units: k-means over cepstra",
     "codec": "train the codec",
@@ -49,12 +51,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     try:
-        import optax  # noqa: F401
-        import orbax.checkpoint  # noqa: F401
-    except ImportError as error:
+        from bark_jax.train import loop, recipe
+        from bark_jax.train.run import Run
+    except ModuleNotFoundError as error:
         raise ValueError(f"training needs {error.name}: pip install 'bark-jax[train]'") from error
-    from bark_jax.train import loop, recipe
-    from bark_jax.train.run import Run
 
     loop.use_all_cores(options.cores or os.cpu_count() or 1)
     chosen = recipe.read(options.config)
@@ -67,6 +67,10 @@ def run(options: argparse.Namespace) -> None:
     for part in parts:
         if part == "checkpoint":
             made.checkpoint(options.output / "checkpoint")
+        elif made.has(part):
+            where = options.output / (UNITS if part == "units" else part)
+            print(f"{options.output}: {part} was done before, and is kept: to make it anew remove {where}", flush=True)
+            continue
         else:
             getattr(made, part)()
         print(f"{options.output}: {part} is done", flush=True)

@@ -4,7 +4,7 @@
                              └─▶ codec/ ──────────▶ codes.npy ──┴─▶ coarse/, fine/      all ─▶ checkpoint/
 
 A part that is there is not made again; one that was interrupted goes on from its last state. The recipe
-that a run began with stays with it.
+and the checkpoint that a run began with stay with it.
 """
 
 import dataclasses
@@ -25,14 +25,15 @@ from bark_jax.codec import Codec, encode_audio
 from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-from bark_jax.text import UNKNOWN, encode
+from bark_jax.text import UNKNOWN, encode, unknown_words
 from bark_jax.train import codec, data, language, units
 from bark_jax.train.export import tensors
 from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
 
 PARTS = ("units", "codec", "semantic", "coarse", "fine")
-RECIPE, WEIGHTS = "recipe.json", "model.safetensors"
+LEARNT_BY = {"units": ("semantic", "coarse"), "codes": ("coarse", "fine")}  # the tokens of all recordings
+RECIPE, BEGIN, PREPARED, WEIGHTS = "recipe.json", "begin.txt", "prepared", "model.safetensors"
 ENCODED_AT_ONCE = 32  # recordings
 UNITS_LEARNT_FROM = 400_000  # frames: two hours
 
@@ -53,33 +54,62 @@ class Run:
 
         Args:
             recordings: a folder in LJSpeech's layout; may be left out once they are prepared.
-            begin: a checkpoint, whose units are taken and whose networks are trained further; None: from nothing.
+            begin: a checkpoint, whose units are taken and whose networks are trained further; None: that with
+                which the run was begun, or from nothing.
             used: the recipe with other steps or batches for what is made now; the run keeps `recipe`.
 
         Raises:
-            ValueError: the run was begun with another recipe, or there are no recordings.
+            ValueError: the run was begun with another recipe or another checkpoint, or there is no such checkpoint.
         """
-        self.folder, self.recipe, self.source, self.begin = folder, used or recipe, recordings, begin
+        self.folder, self.recipe, self.source = folder, used or recipe, recordings
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(recipe.to_dict(), indent=1)
         path = folder / RECIPE
         if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
             raise ValueError(f"{folder} was begun with another recipe, {path}: pass that one, or choose another folder")
         path.write_text(text + "\n", encoding="utf-8")
+        self.begin = self._begun_with(begin)
+
+    def _begun_with(self, begin: str | Path | None) -> str | None:
+        """Return the checkpoint that the run was begun with, or begin with one."""
+        path = self.folder / BEGIN
+        before = path.read_text(encoding="utf-8").strip() if path.is_file() else None
+        if begin is None:
+            return before
+        name = str(Path(begin).resolve()) if Path(begin).is_dir() else str(begin)  # from any folder the same
+        if name != before:
+            if (self.folder / PREPARED).is_dir():
+                how = "from nothing" if before is None else f"with {before}"
+                raise ValueError(f"{self.folder} was begun {how}, not with {begin}: choose another folder")
+            checkpoints.resolve(name)
+            path.write_text(name + "\n", encoding="utf-8")
+        return name
+
+    def has(self, part: str) -> bool:
+        """Tell whether a part is done."""
+        return (self.folder / (checkpoints.UNITS if part == "units" else Path(part, WEIGHTS))).is_file()
 
     @functools.cached_property
     def recordings(self) -> data.Recordings:
-        """The recordings, prepared once."""
-        prepared = self.folder / "prepared"
+        """The recordings, prepared once.
+
+        Raises:
+            ValueError: there are none, or the run was begun with others.
+        """
+        prepared = self.folder / PREPARED
         if (prepared / data.RECORDINGS).is_file():
-            return data.Recordings.open(prepared)
+            found = data.Recordings.open(prepared)
+            if self.source is not None and [text for _, text in data.read_metadata(self.source)] != found.texts:
+                raise ValueError(f"{self.folder} was begun with other recordings than {self.source}: choose another")
+            return found
         if self.source is None:
             raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
         return data.prepare(self.source, prepared, self.recipe.codec.sampling_rate)
 
     def units(self) -> np.ndarray:
         """Find the centres of the semantic units (k, d)."""
-        if not (self.folder / checkpoints.UNITS).is_file():
+        if not self.has("units"):
+            self._forget("units")
             centres = self._find_units() if self.begin is None else units.load(checkpoints.resolve(self.begin).folder)
             units.save(centres, self.folder)
         return units.load(self.folder)
@@ -100,6 +130,7 @@ class Run:
         """Train the codec."""
 
         def train() -> Codec:
+            self._forget("codes")
             cfg, how = self.recipe.codec, self.recipe.codec_training
             return codec.train(cfg, how, self.recordings, self.folder / "codec", self._begun("codec_model", cfg))
 
@@ -117,7 +148,7 @@ class Run:
         """Train the fine model."""
 
         def train(*args: Any) -> FineModel:
-            return language.train_fine(*args, entries=self._needed_codec().quantizer.codebooks[...])
+            return language.train_fine(*args, entries=self._needed("codec").quantizer.codebooks[...])
 
         return self._transformer("fine", "fine_acoustics", train)
 
@@ -141,10 +172,21 @@ class Run:
             raise ValueError(f"{self.begin} has a {network} of another size than the recipe: begin with one of its own")
         return model
 
+    def _forget(self, name: str) -> None:
+        """Remove the tokens of all recordings where what makes them is made anew.
+
+        Raises:
+            ValueError: a part has learnt them.
+        """
+        learnt = " and ".join(str(self.folder / part) for part in LEARNT_BY[name] if self.has(part))
+        if learnt:
+            raise ValueError(f"{learnt} learnt the {name} of before: remove that too, or choose another folder")
+        (self.folder / f"{name}_lengths.npy").unlink(missing_ok=True)
+
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
         """Load a part's weights if it is done, else train it and keep them."""
         path, how = self.folder / part / WEIGHTS, weights.NETWORKS[network]
-        if not path.is_file():
+        if not self.has(part):
             model = train()
             write_safetensors(tensors(model, how.table(cfg)), path, None)
         return weights.load_module(
@@ -163,12 +205,16 @@ class Run:
             self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
         )
         kept = language.Tokens([], [], [])
+        unknown = recipe.tokens.text_encoding_offset + tokenizer.token_to_id(UNKNOWN)
+        unread = []
         for text, own_units, own_codes in zip(self.recordings.texts, all_units, all_codes, strict=False):
             try:
                 ids = encode(text, tokenizer, recipe.tokens)
             except ValueError:
                 continue
             if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
+                if unknown in ids:
+                    unread.append(unknown_words(text, tokenizer)[0])
                 kept.ids.append(ids)
                 kept.semantic.append(own_units)
                 kept.codes.append(own_codes)
@@ -179,6 +225,8 @@ class Run:
             if not len(kept):
                 raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
             print(f"{note} and are left out", flush=True)
+        if unread:
+            print(f"{len(unread)} texts have words that no letters stand for, such as {unread[0]!r}", flush=True)
         return kept
 
     def _encoded(self, name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
@@ -194,14 +242,14 @@ class Run:
         return np.split(np.load(path).astype(np.int32), ends[:-1], axis=-1)
 
     def _encode_units(self) -> list[np.ndarray]:
-        centres, recipe = self._needed(checkpoints.UNITS, "units", self.units), self.recipe
+        centres, recipe = self._needed("units"), self.recipe
         how = {"sample_rate": recipe.codec.sampling_rate, "unit_rate_hz": recipe.tokens.semantic_rate_hz}
         every = tqdm(range(len(self.recordings)), "units", unit="recording")
         with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other
             return [units.encode(self.recordings[i], centres, **how) for i in every]
 
     def _encode_codes(self) -> list[np.ndarray]:
-        model, cfg = self._needed_codec(), self.recipe.codec
+        model, cfg = self._needed("codec"), self.recipe.codec
         kbps = next(k for k in cfg.target_bandwidths if cfg.codebooks_at(k) == self.recipe.tokens.n_fine_codebooks)
         order = np.argsort(self.recordings.lengths, kind="stable")  # a batch takes as long as the longest of it
         codes: dict[int, np.ndarray] = {}
@@ -210,13 +258,10 @@ class Run:
             codes |= dict(zip(some.tolist(), encode_audio(model, sounds, cfg.sampling_rate, kbps)))
         return [codes[i] for i in range(len(order))]
 
-    def _needed_codec(self) -> Codec:
-        return self._needed(Path("codec", WEIGHTS), "codec", self.codec)
-
-    def _needed(self, path: str | Path, part: str, make: Callable[[], Any]) -> Any:
-        if not (self.folder / path).is_file():
+    def _needed(self, part: str) -> Any:
+        if not self.has(part):
             raise ValueError(f"{self.folder} has no {part} yet: train that first, `python -m bark_jax train {part}`")
-        return make()
+        return getattr(self, part)()
 
     def checkpoint(self, output: Path, *, dtype: Any = np.float16, generation: dict[str, float] | None = None) -> None:
         """Write all parts as a checkpoint in Hugging Face's layout, in half precision.
@@ -233,7 +278,7 @@ class Run:
         made, configs = {}, {}
         for network, part in parts.items():
             cfg, how = getattr(recipe, part), weights.NETWORKS[network]
-            model = self._needed(Path(part, WEIGHTS), part, getattr(self, part))
+            model = self._needed(part)
             made |= {f"{network}.{key}": x for key, x in tensors(model, how.table(cfg), dtype).items()}
             configs[network] = cfg
         output.mkdir(parents=True, exist_ok=True)
