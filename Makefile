@@ -5,7 +5,7 @@ VENV ?= .venv
 TEXT ?= Hello, my name is bark
 OUT ?= hello.wav
 ARGS ?=
-WORK ?= build/nano
+WORK ?= runs/nano
 export TEXT
 
 BIN = $(VENV)/bin
@@ -22,8 +22,8 @@ help:
 	@echo 'make lint              check style and types'
 	@echo 'make format            mend what can be mended of the style'
 	@echo 'make bench             measure the speed on this machine, beside transformers'
-	@echo 'make nano              make the checkpoint that comes with the package anew, from nothing, in $(WORK) (hours)'
 	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; bench.json'
+	@echo 'make nano              make the checkpoint that comes with the package anew, from nothing, in $(WORK) (hours)'
 
 speak: $(VENV)/.installed
 	$(BIN)/python -m bark_jax speak "$$TEXT" -o "$(OUT)" --force $(ARGS)
