@@ -54,7 +54,7 @@ def adam(rate: float, steps: int, *, b1: float, b2: float, decay: float = 0.0) -
     )
 
 
-def sharing(devices: Sequence[jax.Device], rows: int) -> Sequence[jax.Device]:
+def sharing(devices: Sequence[Any], rows: int) -> Sequence[Any]:
     """Choose as many devices as can have equal parts of so many rows; say so where some are left out."""
     count = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
     if count < len(devices):

@@ -205,7 +205,6 @@ class Run:
             self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
         )
         kept = language.Tokens([], [], [])
-        unknown = recipe.tokens.text_encoding_offset + tokenizer.token_to_id(UNKNOWN)
         unread = []
         for text, own_units, own_codes in zip(self.recordings.texts, all_units, all_codes, strict=False):
             try:
@@ -213,8 +212,7 @@ class Run:
             except ValueError:
                 continue
             if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
-                if unknown in ids:
-                    unread.append(unknown_words(text, tokenizer)[0])
+                unread += unknown_words(text, tokenizer)[:1]
                 kept.ids.append(ids)
                 kept.semantic.append(own_units)
                 kept.codes.append(own_codes)
