@@ -191,11 +191,21 @@ def test_a_checkpoint_is_judged_stage_by_stage(run, recordings, tmp_path):
     assert min(distances) > 0
 
 
+def test_tuning_the_decoder_leaves_the_codes(run, tmp_path):
+    before = nnx.state(run.codec())
+    how = dataclasses.replace(TINY.codec_training, decoder_steps=loop.REPORT_STEPS * 2)
+    after = nnx.state(codec_training.tune_decoder(run.codec(), how, run.recordings, tmp_path))
+    for part in ("encoder", "quantizer"):
+        jax.tree.map(np.testing.assert_array_equal, before[part], after[part])
+    first, last = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert last["mel"] < first["mel"]
+
+
 class Stopped(KeyboardInterrupt):
     pass
 
 
-@pytest.mark.parametrize("at", [3, 6])  # before and behind the beginning of the codebooks
+@pytest.mark.parametrize("at", [("parts", 3), ("parts", 6), ("decoder", 2)])  # the codebooks begin at 4
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(recordings, tmp_path, monkeypatch, at):
     prepared = data.prepare(recordings, tmp_path / "prepared", TINY.codec.sampling_rate)
     train = functools.partial(codec_training.train, TINY.codec, TINY.codec_training, prepared)
@@ -205,7 +215,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(recordings, tmp_path, m
 
     def stop(self, step, losses):
         add(self, step, losses)
-        if step == at:
+        if (self.path.parent.name, step) == at:
             raise Stopped
 
     with monkeypatch.context() as patched:

@@ -8,13 +8,15 @@
 
 For the first steps there is no quantiser. Then its codebooks begin as the k-means of latents, follow them as
 moving averages, and an entry that nothing is near to is put upon a latent. Each recording of a batch is
-decoded from a random number of codebooks, so that the first ones matter most.
+decoded from a random number of codebooks, so that the first ones matter most. At the end the decoder alone may
+be trained further, on codes that stay.
 
 References: "High Fidelity Neural Audio Compression", arXiv 2210.13438, for the losses and the dropout of
 codebooks; "SoundStream", arXiv 2107.03312, for the codebooks' averages and revival.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ class CodecTraining:
     waveform_weight: float = 0.2
     commitment_weight: float = 0.1
     look_weight: float = 0.5
+    decoder_steps: int = 0  # at the end, of the decoder alone: see `tune_decoder`
     seed: int = 0
 
 
@@ -64,6 +67,12 @@ def spectral_losses(x: Float[Array, "b n"], y: Float[Array, "b n"], rate: int) -
         mel.append(jnp.abs(jnp.log(a @ filters + FLOOR) - jnp.log(b @ filters + FLOOR)).mean())
         magnitude.append(jnp.abs(a - b).mean())
     return {"mel": jnp.stack(mel).mean(), "magnitude": jnp.stack(magnitude).mean()}
+
+
+def sound_losses(x: Float[Array, "b n"], y: Float[Array, "b n"], rate: int) -> dict[str, Array]:
+    """Compare two sounds, pre-emphasised: log-mels, magnitudes, and the waveform in hundredths."""
+    x, y = pre_emphasise(x), pre_emphasise(y)
+    return spectral_losses(x, y, rate) | {"waveform": 100 * jnp.abs(x - y).mean()}
 
 
 def frame_mels(x: Float[Array, "b n"], cfg: CodecConfig) -> Float[Array, "b t m"]:
@@ -138,7 +147,7 @@ def train(
     graphdef, params = nnx.split(model)
     unquantised_steps = 0 if begin else how.unquantised_steps
     optimizer = loop.adam(how.rate, how.steps, b1=0.8, b2=0.99)
-    length = how.frames * cfg.hop_length
+    batch = functools.partial(cut, how, recordings, how.frames * cfg.hop_length)
 
     def start() -> loop.State:
         look = 0.1 * jax.random.normal(jax.random.key(how.seed), (cfg.hidden_size, 80))
@@ -146,19 +155,13 @@ def train(
         codebooks = with_counts(jnp.copy(model.quantizer.codebooks[...]))  # both are donated
         return {"params": trained, "optimizer": optimizer.init(trained), "codebooks": codebooks}
 
-    def batch(step: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng((how.seed, step))
-        used = rng.choice(list(CODEBOOKS), how.batch, p=list(CODEBOOKS.values()))
-        return {"samples": recordings.crops(rng, how.batch, length), "used": used.astype(np.int32)}
-
     def loss(trained: Any, codebooks: Any, batch: Any, is_quantised: Array) -> tuple[Array, Any]:
         codec, x = nnx.merge(graphdef, trained["codec"]), batch["samples"]
         latents = codec.encoder(x[..., None], whole(x))
         passed, commitment, codes, residuals = quantise(latents, codebooks["entries"], batch["used"])
         passed = jnp.where(is_quantised > 0, passed, latents)
         y = codec.decoder(passed, whole(x))[..., 0]
-        parts = spectral_losses(pre_emphasise(x), pre_emphasise(y), cfg.sampling_rate)
-        parts["waveform"] = 100 * jnp.abs(pre_emphasise(x) - pre_emphasise(y)).mean()
+        parts = sound_losses(x, y, cfg.sampling_rate)
         parts["commitment"] = commitment * is_quantised
         target = frame_mels(x, cfg)
         looks = [
@@ -207,4 +210,41 @@ def train(
     state = loop.run(update, start, batch, folder, steps=how.steps, before=before)
     codec = nnx.merge(graphdef, state["params"]["codec"])
     codec.quantizer.codebooks[...] = state["codebooks"]["entries"]
-    return codec
+    return tune_decoder(codec, how, recordings, folder / "decoder") if how.decoder_steps else codec
+
+
+def cut(how: CodecTraining, recordings: Recordings, length: int, step: int) -> dict[str, np.ndarray]:
+    """Cut the recordings of a step, (b, length), and choose how many codebooks each is decoded from, (b,)."""
+    rng = np.random.default_rng((how.seed, step))
+    used = rng.choice(list(CODEBOOKS), how.batch, p=list(CODEBOOKS.values()))
+    return {"samples": recordings.crops(rng, how.batch, length), "used": used.astype(np.int32)}
+
+
+def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folder: Path) -> Codec:
+    """Train the decoder alone for `decoder_steps`; resume from `folder`, which also gets the log.
+
+    The codes stay as they are, and with them all that has learnt them. At half the rate, and with a quarter of
+    the weight of the waveform difference: the pitches are in step by now, what is missing is detail.
+    """
+    cfg, optimizer = model.cfg, loop.adam(how.rate / 2, how.decoder_steps, b1=0.8, b2=0.99)
+    graphdef, decoder, rest = nnx.split(model, nnx.PathContains("decoder"), ...)
+
+    def start() -> loop.State:
+        return {"params": decoder, "optimizer": optimizer.init(decoder), "rest": rest}
+
+    def loss(params: Any, rest: Any, batch: Any) -> tuple[Array, Any]:
+        codec, x = nnx.merge(graphdef, params, rest), batch["samples"]
+        latents = codec.encoder(x[..., None], whole(x))
+        passed, *_ = quantise(latents, codec.quantizer.codebooks[...], batch["used"])
+        parts = sound_losses(x, codec.decoder(passed, whole(x))[..., 0], cfg.sampling_rate)
+        total = parts["mel"] + 3 * parts["magnitude"] + how.waveform_weight / 4 * parts["waveform"]
+        return total, {"loss": total} | parts
+
+    def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
+        gradients, losses = loop.mean_gradients(loss, state["params"], state["rest"], batch)
+        params, moments = loop.descend(optimizer, gradients, state["params"], state["optimizer"])
+        return state | {"params": params, "optimizer": moments}, jax.lax.pmean(losses, loop.DATA)
+
+    batch = functools.partial(cut, how, recordings, how.frames * cfg.hop_length)
+    state = loop.run(update, start, batch, folder, steps=how.decoder_steps)
+    return nnx.merge(graphdef, state["params"], state["rest"])

@@ -63,8 +63,8 @@ On {machine}.
 {judgement}
 ```
 
-pocketsphinx hears with a loop of {words} everyday words in any order; Whisper (tiny.en) hears the sentences that
-make sense. `shuffled` is what chance gives.
+pocketsphinx hears with a loop of {words} words in any order, the everyday ones in all their
+forms; Whisper (tiny.en) hears the sentences that make sense. `shuffled` is what chance gives.
 
 ## Licences
 

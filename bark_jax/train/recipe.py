@@ -117,8 +117,8 @@ NANO = recipe(
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
     {"semantic": gpt_sizes(4, 4, 192), "coarse": gpt_sizes(4, 4, 192), "fine": gpt_sizes(4, 4, 128)},
-    codec_training=CodecTraining(steps=6_000, batch=8, frames=60),
-    semantic_training=Training(steps=8_000, batch=32, rate=5e-3, dtype="bfloat16", corrupted=0.15, look_weight=0.3),
+    codec_training=CodecTraining(steps=6_000, batch=8, frames=60, decoder_steps=3_500),
+    semantic_training=Training(steps=14_000, batch=32, rate=5e-3, dtype="bfloat16", corrupted=0.15, look_weight=0.3),
     coarse_training=Training(steps=2_400, batch=24, dtype="bfloat16"),
     fine_training=Training(steps=2_000, batch=24, rate=4e-3, dtype="bfloat16"),
 )
@@ -150,7 +150,7 @@ TINY = recipe(
         num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=512, target_bandwidths=(1.5, 3.0, 6.0)
     ),
     {name: gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")},
-    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4),
+    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4, decoder_steps=4),
     semantic_training=Training(steps=8, batch=4),
     coarse_training=Training(steps=8, batch=4),
     fine_training=Training(steps=8, batch=4),
