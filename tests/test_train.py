@@ -21,6 +21,7 @@ from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.pipeline import Bark
+from bark_jax.train import cli as training_command
 from bark_jax.train import codec as codec_training
 from bark_jax.train import data, evaluate, language, loop, recipe, units
 from bark_jax.train.export import tensors
@@ -208,7 +209,8 @@ class Stopped(KeyboardInterrupt):
 @pytest.mark.parametrize("at", [("parts", 3), ("parts", 6), ("decoder", 2)])  # the codebooks begin at 4
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(recordings, tmp_path, monkeypatch, at):
     prepared = data.prepare(recordings, tmp_path / "prepared", TINY.codec.sampling_rate)
-    train = functools.partial(codec_training.train, TINY.codec, TINY.codec_training, prepared)
+    how = dataclasses.replace(TINY.codec_training, decoder_steps=4 if at[0] == "decoder" else 0)
+    train = functools.partial(codec_training.train, TINY.codec, how, prepared)
     expected = nnx.state(train(tmp_path / "whole"))
 
     add = loop.Log.add
@@ -531,6 +533,11 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch, argu
     monkeypatch.setattr(loop, "use_all_cores", lambda count: None)
     assert command_line.main(["train", *arguments, "-o", str(tmp_path / "run")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_other_steps_of_a_codec_are_all():
+    made = training_command.changed(recipe.NANO, "codec", "steps", 7).codec_training
+    assert (made.steps, made.decoder_steps) == (7, 0)
 
 
 def test_the_command_line_trains_a_part(recordings, tmp_path, capsys, monkeypatch):

@@ -44,7 +44,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="train the networks of this checkpoint further, with its units, such as assets/nano on another voice",
     )
-    command.add_argument("--steps", type=int, metavar="N", help="of this part, where the recipe's will not do")
+    command.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="of this part, where the recipe's will not do; a codec's decoder is not trained further then",
+    )
     command.add_argument("--batch", type=int, metavar="N", help="recordings or sequences of a step of this part")
     command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
 
@@ -81,4 +86,5 @@ def changed(chosen: Any, part: str, name: str, number: int) -> Any:
     training = f"{part}_training"
     if number < 1 or not hasattr(chosen, training):
         raise ValueError(f"{name} is {number} for {part}: codec, semantic, coarse and fine take 1 or more")
-    return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **{name: number})})
+    changes = {name: number} | ({"decoder_steps": 0} if (part, name) == ("codec", "steps") else {})
+    return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **changes)})

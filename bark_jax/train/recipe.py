@@ -150,7 +150,7 @@ TINY = recipe(
         num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=512, target_bandwidths=(1.5, 3.0, 6.0)
     ),
     {name: gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")},
-    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4, decoder_steps=4),
+    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4),
     semantic_training=Training(steps=8, batch=4),
     coarse_training=Training(steps=8, batch=4),
     fine_training=Training(steps=8, batch=4),
