@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def test_a_failure_stops_the_teacher(tmp_path, monkeypatch):
 
     def fail(text, path):
         read.append(text)
+        time.sleep(0.02)  # as a synthesiser takes its time
         raise ValueError("flite does not read")
 
     monkeypatch.setattr(teacher, "speak", fail)
