@@ -69,10 +69,13 @@ def spectral_losses(x: Float[Array, "b n"], y: Float[Array, "b n"], rate: int) -
     return {"mel": jnp.stack(mel).mean(), "magnitude": jnp.stack(magnitude).mean()}
 
 
-def sound_losses(x: Float[Array, "b n"], y: Float[Array, "b n"], rate: int) -> dict[str, Array]:
-    """Compare two sounds, pre-emphasised: log-mels, magnitudes, and the waveform in hundredths."""
+def sound_loss(
+    x: Float[Array, "b n"], y: Float[Array, "b n"], rate: int, waveform_weight: float
+) -> tuple[Array, dict[str, Array]]:
+    """Compare two sounds, pre-emphasised; return the loss, and its parts: the waveform is in hundredths."""
     x, y = pre_emphasise(x), pre_emphasise(y)
-    return spectral_losses(x, y, rate) | {"waveform": 100 * jnp.abs(x - y).mean()}
+    parts = spectral_losses(x, y, rate) | {"waveform": 100 * jnp.abs(x - y).mean()}
+    return parts["mel"] + 3 * parts["magnitude"] + waveform_weight * parts["waveform"], parts
 
 
 def frame_mels(x: Float[Array, "b n"], cfg: CodecConfig) -> Float[Array, "b t m"]:
@@ -147,7 +150,7 @@ def train(
     graphdef, params = nnx.split(model)
     unquantised_steps = 0 if begin else how.unquantised_steps
     optimizer = loop.adam(how.rate, how.steps, b1=0.8, b2=0.99)
-    batch = functools.partial(cut, how, recordings, how.frames * cfg.hop_length)
+    batch = functools.partial(cut, cfg, how, recordings)
 
     def start() -> loop.State:
         look = 0.1 * jax.random.normal(jax.random.key(how.seed), (cfg.hidden_size, 80))
@@ -161,20 +164,14 @@ def train(
         passed, commitment, codes, residuals = quantise(latents, codebooks["entries"], batch["used"])
         passed = jnp.where(is_quantised > 0, passed, latents)
         y = codec.decoder(passed, whole(x))[..., 0]
-        parts = sound_losses(x, y, cfg.sampling_rate)
+        total, parts = sound_loss(x, y, cfg.sampling_rate, how.waveform_weight)
         parts["commitment"] = commitment * is_quantised
         target = frame_mels(x, cfg)
         looks = [
             jnp.abs(z @ trained["look"]["kernel"] + trained["look"]["bias"] - target).mean() for z in (latents, passed)
         ]
         parts["look"] = looks[0] + is_quantised * looks[1]
-        total = (
-            parts["mel"]
-            + 3 * parts["magnitude"]
-            + how.waveform_weight * parts["waveform"]
-            + how.commitment_weight * parts["commitment"]
-            + how.look_weight * parts["look"]
-        )
+        total = total + how.commitment_weight * parts["commitment"] + how.look_weight * parts["look"]
         return total, ({"loss": total} | parts, codes, residuals)
 
     def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
@@ -213,11 +210,11 @@ def train(
     return tune_decoder(codec, how, recordings, folder / "decoder") if how.decoder_steps else codec
 
 
-def cut(how: CodecTraining, recordings: Recordings, length: int, step: int) -> dict[str, np.ndarray]:
-    """Cut the recordings of a step, (b, length), and choose how many codebooks each is decoded from, (b,)."""
+def cut(cfg: CodecConfig, how: CodecTraining, recordings: Recordings, step: int) -> dict[str, np.ndarray]:
+    """Cut the recordings of a step, (b, n), and choose how many codebooks each is decoded from, (b,)."""
     rng = np.random.default_rng((how.seed, step))
     used = rng.choice(list(CODEBOOKS), how.batch, p=list(CODEBOOKS.values()))
-    return {"samples": recordings.crops(rng, how.batch, length), "used": used.astype(np.int32)}
+    return {"samples": recordings.crops(rng, how.batch, how.frames * cfg.hop_length), "used": used.astype(np.int32)}
 
 
 def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folder: Path) -> Codec:
@@ -236,8 +233,8 @@ def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folde
         codec, x = nnx.merge(graphdef, params, rest), batch["samples"]
         latents = codec.encoder(x[..., None], whole(x))
         passed, *_ = quantise(latents, codec.quantizer.codebooks[...], batch["used"])
-        parts = sound_losses(x, codec.decoder(passed, whole(x))[..., 0], cfg.sampling_rate)
-        total = parts["mel"] + 3 * parts["magnitude"] + how.waveform_weight / 4 * parts["waveform"]
+        y = codec.decoder(passed, whole(x))[..., 0]
+        total, parts = sound_loss(x, y, cfg.sampling_rate, how.waveform_weight / 4)
         return total, {"loss": total} | parts
 
     def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
@@ -245,6 +242,6 @@ def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folde
         params, moments = loop.descend(optimizer, gradients, state["params"], state["optimizer"])
         return state | {"params": params, "optimizer": moments}, jax.lax.pmean(losses, loop.DATA)
 
-    batch = functools.partial(cut, how, recordings, how.frames * cfg.hop_length)
+    batch = functools.partial(cut, cfg, how, recordings)
     state = loop.run(update, start, batch, folder, steps=how.decoder_steps)
     return nnx.merge(graphdef, state["params"], state["rest"])
