@@ -41,7 +41,7 @@ notebooks: drawings
 	$(BIN)/python notebooks/make.py $(ARGS)
 
 drawings: $(VENV)/.installed-tests
-	$(BIN)/python assets/draw.py
+	$(BIN)/python assets/drawings/draw.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

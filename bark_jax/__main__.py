@@ -20,8 +20,11 @@ import jax
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, bulk, checkpoints, describe, parallel, scaling
-from bark_jax.convert import convert as convert_checkpoint
+from bark_jax import bench, describe, parallel
+from bark_jax.bench import scaling
+from bark_jax.bulk import run as bulk
+from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.convert import convert as convert_checkpoint
 from bark_jax.files import refuse_existing
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
 from bark_jax.pipeline import DTYPES, Bark, check_dtype

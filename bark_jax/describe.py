@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 from flax import nnx
 
+from bark_jax.console import table
 from bark_jax.gpt import GPT
-from bark_jax.table import table
 
 WIDTH = 100  # of a line without the count behind it
 

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, embedding, layer_norm
-from bark_jax.products import einsum_float32
+from bark_jax.matmul import einsum_float32
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice

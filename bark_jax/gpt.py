@@ -19,7 +19,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from bark_jax.products import einsum_float32, project
+from bark_jax.matmul import einsum_float32, project
 
 
 @dataclasses.dataclass(frozen=True)

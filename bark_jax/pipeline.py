@@ -27,7 +27,8 @@ from jax.typing import DTypeLike
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from bark_jax import checkpoints, coarse, fine, sampling, semantic, sentences
+from bark_jax import coarse, fine, sampling, semantic, sentences
+from bark_jax.checkpoints import resolve as checkpoints
 from bark_jax.codec import Codec, decode_audio, encode_audio
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT

@@ -24,8 +24,10 @@ jax.config.update("jax_disable_most_optimizations", True)  # of single programs:
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 import bark_jax  # noqa: E402
-from bark_jax import parallel, sampling, scaling  # noqa: E402
-from bark_jax.train import language, loop, recipe  # noqa: E402
+from bark_jax import parallel, sampling  # noqa: E402
+from bark_jax.bench import scaling  # noqa: E402
+from bark_jax.train import loop, recipe  # noqa: E402
+from bark_jax.train import transformers as language  # noqa: E402
 
 TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon", "light", "the world", "moon", "egg egg", "little"]
 VOICES = [None, "announcer", "v2/en_speaker_6", "de_speaker_0"] * 2

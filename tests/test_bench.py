@@ -15,11 +15,15 @@ from flax import nnx
 from jax.experimental.compilation_cache import compilation_cache
 
 import bark_jax
-from bark_jax import bench, random_checkpoint, sampling, semantic, weights
+from bark_jax import bench, sampling, semantic
 from bark_jax.__main__ import main, parser
-from bark_jax.bench import fresh, limits, report, theirs, timing
+from bark_jax.bench import fresh, report, timing
+from bark_jax.bench import roofline as limits
+from bark_jax.bench import transformers_baseline as theirs
+from bark_jax.checkpoints import random as random_checkpoint
+from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.describe import parameter_count
-from bark_jax.random_checkpoint import SHAPES, TOKENS
 
 STAGES = ["semantic", "coarse", "fine", "codec", "whole"]
 PARTS = ["semantic prompt", "semantic steps", "coarse prompt", "coarse steps"]

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 import bark_jax
-from bark_jax import bulk
 from bark_jax.__main__ import main
+from bark_jax.bulk import run as bulk
 
 QUICK = {"max_seconds": 0.3, "batch_size": 2, "progress": False}
 FLAGS = ["--max-seconds", "0.3", "--batch-size", "2", "--no-progress"]

@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 from flax import nnx
 
-from bark_jax import checkpoints
+from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.tokens import TokenConfig
-from bark_jax.weights import NETWORKS
 
 LAYOUTS = ["safetensors", "sharded", "bin", "sharded_bin", "suno"]
 ROOT = Path(__file__).parents[1]
@@ -371,7 +371,7 @@ import bark_jax
 for module in pkgutil.iter_modules(bark_jax.__path__):
     if module.name != "__main__":
         __import__(f"bark_jax.{module.name}")
-from bark_jax import checkpoints
+from bark_jax.checkpoints import resolve as checkpoints
 codec = sys.argv[1] + "/encodec" if sys.argv[2] == "suno" else None
 checkpoints.load(checkpoints.resolve(sys.argv[1], codec=codec))
 assert not {"torch", "transformers"} & sys.modules.keys(), "torch or transformers is imported"
@@ -384,7 +384,7 @@ assert not {"torch", "transformers"} & sys.modules.keys(), "torch or transformer
 PEAK = """
 import sys
 import jax.numpy as jnp
-from bark_jax import checkpoints
+from bark_jax.checkpoints import resolve as checkpoints
 
 def mib(field):
     lines = open("/proc/self/status").read().splitlines()

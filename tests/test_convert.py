@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 import transformers
 
-from bark_jax import checkpoints
-from bark_jax import convert as convert_module
-from bark_jax.convert import convert
+from bark_jax.checkpoints import convert as convert_module
+from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.convert import convert
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bark_jax
-from bark_jax.convert import convert
+from bark_jax.checkpoints.convert import convert
 from bark_jax.gpt import causal_logits
 from bark_jax.train import evaluate, loop, nano, recipe, teacher, units
 

@@ -19,8 +19,11 @@ from jax._src import distributed
 from jax.sharding import PartitionSpec as P
 
 import bark_jax
-from bark_jax import bulk, parallel, random_checkpoint, scaling
+from bark_jax import parallel
 from bark_jax.__main__ import main
+from bark_jax.bench import scaling
+from bark_jax.bulk import run as bulk
+from bark_jax.checkpoints import random as random_checkpoint
 
 D, LAYERS = 32, 1  # of the checkpoint, whose coarse model has an id space of 576 ids on both sides
 HELPER = Path(__file__).with_name("eight_devices.py")

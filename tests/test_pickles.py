@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bark_jax import pickles
+from bark_jax.checkpoints import pickles
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8]
 DTYPES += [torch.int64, torch.int32, torch.int16, torch.int8]

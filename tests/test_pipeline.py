@@ -17,7 +17,8 @@ from common import TEXTS, draw_like, ids, voice
 from flax import nnx
 
 import bark_jax
-from bark_jax import checkpoints, coarse, fine, semantic
+from bark_jax import coarse, fine, semantic
+from bark_jax.checkpoints import resolve as checkpoints
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT

@@ -11,7 +11,7 @@ import pytest
 import bark_jax
 from bark_jax import describe, notebook
 from bark_jax.__main__ import parser
-from bark_jax.weights import NETWORKS
+from bark_jax.checkpoints.tables import NETWORKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

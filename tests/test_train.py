@@ -17,18 +17,19 @@ from flax import nnx
 import bark_jax
 from bark_jax import __main__ as command_line
 from bark_jax import coarse, fine, sampling, semantic
+from bark_jax.checkpoints.export import tensors
+from bark_jax.checkpoints.tables import NETWORKS, load_module
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.pipeline import Bark
 from bark_jax.train import cli as training_command
 from bark_jax.train import codec as codec_training
-from bark_jax.train import data, evaluate, language, loop, recipe, units
-from bark_jax.train.export import tensors
+from bark_jax.train import data, evaluate, loop, recipe, units
+from bark_jax.train import transformers as language
 from bark_jax.train.letters import letters_tokenizer
 from bark_jax.train.run import Run
 from bark_jax.voices import Voice
-from bark_jax.weights import NETWORKS, load_module
 
 TINY = recipe.TINY
 TOKENS = TINY.tokens

@@ -13,7 +13,7 @@ import torch
 from common import Held, held
 from flax import nnx
 
-from bark_jax import weights
+from bark_jax.checkpoints import tables as weights
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT

@@ -21,16 +21,16 @@ from pathlib import Path
 
 import jax
 
-from bark_jax import random_checkpoint
-from bark_jax.bench import theirs
+from bark_jax.bench import transformers_baseline as theirs
 from bark_jax.bench.fresh import measure_first_sound, measure_loading
-from bark_jax.bench.limits import measure_limits, prompt_work, step_work, window_work
 from bark_jax.bench.report import report_lines
+from bark_jax.bench.roofline import measure_limits, prompt_work, step_work, window_work
 from bark_jax.bench.stages import measure_batch
 from bark_jax.bench.timing import clock, say
+from bark_jax.checkpoints import random as random_checkpoint
+from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.files import new_file, refuse_existing
 from bark_jax.pipeline import DTYPES, load
-from bark_jax.random_checkpoint import SHAPES, TOKENS
 
 __all__ = ["add_options", "clock", "measure_limits", "prompt_work", "run", "step_work", "window_work"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bark_jax.bench.limits import TRIES
-from bark_jax.bench.theirs import EAGER
-from bark_jax.table import cell, table
+from bark_jax.bench.roofline import TRIES
+from bark_jax.bench.transformers_baseline import EAGER
+from bark_jax.console import cell, table
 
 STAGES = ("semantic", "coarse", "fine", "codec", "whole")
 

@@ -14,13 +14,13 @@ import jax
 import numpy as np
 
 from bark_jax import fine, semantic, text
-from bark_jax.bench import theirs
-from bark_jax.bench.limits import Limits, prompt_work, step_work, window_work
-from bark_jax.bench.theirs import MakeStages, Stages
+from bark_jax.bench import transformers_baseline as theirs
+from bark_jax.bench.roofline import Limits, prompt_work, step_work, window_work
 from bark_jax.bench.timing import Compilation, clock, compilation, say
+from bark_jax.bench.transformers_baseline import MakeStages, Stages
+from bark_jax.checkpoints.random import TOKENS
 from bark_jax.gpt import GPT
 from bark_jax.pipeline import Bark
-from bark_jax.random_checkpoint import TOKENS
 from bark_jax.sampling import Controls
 
 TEXT = "Hello, my dog is cute."  # short or long, the prompt has one length

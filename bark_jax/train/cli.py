@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bark_jax.checkpoints import UNITS
+from bark_jax.checkpoints.resolve import UNITS
 
 PARTS = {
     "units": "find the semantic units: k-means over cepstra",

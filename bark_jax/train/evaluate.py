@@ -27,8 +27,8 @@ from tqdm import tqdm
 import bark_jax
 from bark_jax import Bark
 from bark_jax.__main__ import run_command
+from bark_jax.console import table
 from bark_jax.files import new_file
-from bark_jax.table import table
 from bark_jax.text import fits
 from bark_jax.train import judges, teacher, units
 from bark_jax.train.data import FULL_SCALE, load, read_metadata

@@ -10,14 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bark_jax import random_checkpoint
-from bark_jax.checkpoints import id_problems
+from bark_jax.checkpoints import random as random_checkpoint
+from bark_jax.checkpoints.resolve import id_problems
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig
 from bark_jax.train.codec import CodecTraining
-from bark_jax.train.language import Training
+from bark_jax.train.transformers import Training
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,14 +20,16 @@ from numpy.lib.format import open_memmap
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bark_jax import checkpoints, weights
+from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.convert import hugging_face_config, write_safetensors
+from bark_jax.checkpoints.export import tensors
 from bark_jax.codec import Codec, encode_audio
-from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.text import UNKNOWN, encode, unknown_words
-from bark_jax.train import codec, data, language, units
-from bark_jax.train.export import tensors
+from bark_jax.train import codec, data, units
+from bark_jax.train import transformers as language
 from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
 

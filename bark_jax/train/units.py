@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.fft import dct
 
-from bark_jax.checkpoints import UNITS, read_safetensors
-from bark_jax.convert import write_safetensors
+from bark_jax.checkpoints.convert import write_safetensors
+from bark_jax.checkpoints.resolve import UNITS, read_safetensors
 from bark_jax.train.spectra import FLOOR, mel_filters
 
 WINDOW = 1024  # samples, at 24 kHz

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from bark_jax.checkpoints import (
+from bark_jax.checkpoints.pickles import LazyTensor
+from bark_jax.checkpoints.resolve import (
     CONFIG,
     GENERATION_CONFIG,
     SAFETENSORS_DTYPES,
@@ -28,12 +29,11 @@ from bark_jax.checkpoints import (
     plan,
     resolve,
 )
+from bark_jax.checkpoints.tables import NETWORKS, is_ignored, rename
 from bark_jax.codec import CodecConfig
 from bark_jax.files import new_file, refuse_existing
 from bark_jax.gpt import GPT
-from bark_jax.pickles import LazyTensor
 from bark_jax.voices import LISTING, VoiceLibrary
-from bark_jax.weights import NETWORKS, is_ignored, rename
 
 
 def convert(

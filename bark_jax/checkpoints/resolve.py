@@ -31,14 +31,15 @@ from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from bark_jax import parallel, pickles
+from bark_jax import parallel
+from bark_jax.checkpoints import pickles
+from bark_jax.checkpoints.pickles import LazyTensor
+from bark_jax.checkpoints.tables import NETWORKS, Network, Plan, check, fill, find_problems
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
-from bark_jax.pickles import LazyTensor
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import LISTING
-from bark_jax.weights import NETWORKS, Network, Plan, check, fill, find_problems
 
 EMBEDDED = "nano"  # the folder of the package's assets that is loaded where nothing is named
 CODEC = "facebook/encodec_24khz"  # of Suno's checkpoints

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bark_jax.products import einsum_float32, project
+from bark_jax.matmul import einsum_float32, project
 
 SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, scores and mixtures of attention
     "td,dw->tw": ((7, 96), (96, 160)),

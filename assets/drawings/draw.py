@@ -514,4 +514,4 @@ def render() -> dict[str, str]:
 
 if __name__ == "__main__":
     for name, content in render().items():
-        Path(__file__).with_name(name).write_text(content, encoding="utf-8")
+        (Path(__file__).parents[1] / name).write_text(content, encoding="utf-8")

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 from bark_jax import coarse, semantic
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig, causal_hidden
-from bark_jax.products import einsum_float32
+from bark_jax.matmul import einsum_float32
 from bark_jax.tokens import TokenConfig, flatten_codebooks
 from bark_jax.train import loop
 from bark_jax.voices import Voice

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from bark_jax import weights
+from bark_jax.checkpoints import tables as weights
 
 
 def split_bias(x: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bark_jax.bench.timing import clock
+from bark_jax.checkpoints.random import TOKENS
 from bark_jax.describe import parameter_count
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-from bark_jax.products import einsum_float32
-from bark_jax.random_checkpoint import TOKENS
+from bark_jax.matmul import einsum_float32
 
 READ_BYTES, READ_ROW_BYTES = 2**28, 2**15  # far more than a cache holds, and the rows that are summed
 SQUARE = 2048  # rows and columns of a large matrix product

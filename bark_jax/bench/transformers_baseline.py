@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bark_jax.random_checkpoint import TOKENS
+from bark_jax.checkpoints.random import TOKENS
 from bark_jax.tokens import flatten_codebooks, unflatten_codebooks
 
 Stages = dict[str, Callable[[Any], Any]]  # each takes what the one before it returned: the rows of a batch

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bark_jax import checkpoints, text, weights
+from bark_jax import text
+from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.convert import hugging_face_config, write_safetensors
 from bark_jax.codec import CodecConfig
-from bark_jax.convert import hugging_face_config, write_safetensors
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig

@@ -29,13 +29,15 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 from tqdm import tqdm
 
-from bark_jax import fine, parallel, random_checkpoint, sampling, semantic, weights
+from bark_jax import fine, parallel, sampling, semantic
+from bark_jax.checkpoints import random as random_checkpoint
+from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.random import SHAPES
 from bark_jax.codec import Codec
+from bark_jax.console import table
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT, empty_cache
 from bark_jax.pipeline import DTYPES, check_dtype, load
-from bark_jax.random_checkpoint import SHAPES
-from bark_jax.table import table
 from bark_jax.tokens import TokenConfig
 
 TOKENS = TokenConfig()
