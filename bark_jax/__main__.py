@@ -23,8 +23,9 @@ import bark_jax
 from bark_jax import bench, describe, parallel
 from bark_jax.bench import scaling
 from bark_jax.bulk import run as bulk
-from bark_jax.checkpoints import resolve as checkpoints
 from bark_jax.checkpoints.convert import convert as convert_checkpoint
+from bark_jax.checkpoints.load import makers
+from bark_jax.checkpoints.resolve import resolve
 from bark_jax.files import refuse_existing
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
 from bark_jax.pipeline import DTYPES, Bark, check_dtype
@@ -289,7 +290,7 @@ def batch(options: argparse.Namespace) -> int:
 
 
 def list_voices(options: argparse.Namespace) -> None:
-    found = checkpoints.resolve(**_origin(options))
+    found = resolve(**_origin(options))
     voices = VoiceLibrary(found.folder, found.fetch).info(TokenConfig.from_dict(found.generation_config))
     if not voices:
         raise ValueError(f"{found.name} has no voices: speak without one, or with an .npz")
@@ -321,7 +322,7 @@ def convert(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> None:
     dtype = check_dtype(options.dtype)
-    networks = checkpoints.makers(checkpoints.resolve(**_origin(options)), dtype)
+    networks = makers(resolve(**_origin(options)), dtype)
     for label, make in networks.items():
         print(*describe.module_tree(label, make), sep="\n")
     print("", *describe.memory_table(networks), sep="\n")

@@ -28,7 +28,8 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from bark_jax import coarse, fine, sampling, semantic, sentences
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.load import load_networks
+from bark_jax.checkpoints.resolve import resolve
 from bark_jax.codec import Codec, decode_audio, encode_audio
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -515,11 +516,11 @@ def load(
             that cannot share the heads.
     """
     dtype = check_dtype(dtype)
-    found = checkpoints.resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
+    found = resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
     library = VoiceLibrary(found.folder, found.fetch)
-    networks = checkpoints.load(found, dtype, mesh=mesh, low_memory=low_memory)
+    networks = load_networks(found, dtype, mesh=mesh, low_memory=low_memory)
     return Bark(found.name, tokens, words, library, networks, dtype)
 
 

@@ -20,9 +20,8 @@ from bark_jax.__main__ import main, parser
 from bark_jax.bench import fresh, report, timing
 from bark_jax.bench import roofline as limits
 from bark_jax.bench import transformers_baseline as theirs
-from bark_jax.checkpoints import random as random_checkpoint
-from bark_jax.checkpoints import tables as weights
-from bark_jax.checkpoints.random import SHAPES, TOKENS
+from bark_jax.checkpoints.random import SHAPES, TOKENS, random_config, write_random
+from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.describe import parameter_count
 
 STAGES = ["semantic", "coarse", "fine", "codec", "whole"]
@@ -191,8 +190,8 @@ NORMS = (2 * L + 1) * D
 
 
 def abstract(name: str, dtype=jnp.float32):
-    network = weights.NETWORKS[name]
-    cfg = network.read_config(random_checkpoint.config(SHAPES["small"])[network.config])
+    network = NETWORKS[name]
+    cfg = network.read_config(random_config(SHAPES["small"])[network.config])
     return nnx.eval_shape(lambda: network.module(cfg, dtype=dtype, rngs=nnx.Rngs(0)))
 
 
@@ -231,8 +230,8 @@ def test_published_shapes_have_the_published_number_of_weights(shape):
     """Of suno/bark-small and suno/bark, semantic model: tables, blocks, norms, head."""
     sizes = SHAPES[shape]
     layers, d = sizes["num_layers"], sizes["hidden_size"]
-    network = weights.NETWORKS["semantic"]
-    cfg = network.read_config(random_checkpoint.config(sizes)[network.config])
+    network = NETWORKS["semantic"]
+    cfg = network.read_config(random_config(sizes)[network.config])
     model = nnx.eval_shape(lambda: network.module(cfg, rngs=nnx.Rngs(0)))
     count = (129_600 + 1_024 + 10_048) * d + 12 * layers * d * d + (2 * layers + 1) * d
     assert parameter_count(model) == count
@@ -245,7 +244,7 @@ def test_published_shapes_have_the_published_number_of_weights(shape):
 
 def test_both_sides_load_the_same_weights(tmp_path):
     """Greedy tokens of both are equal. (Later ones need not be: theirs may lie past the end of codebook 1.)"""
-    random_checkpoint.write(SHAPES["tiny"], tmp_path)
+    write_random(SHAPES["tiny"], tmp_path)
     make, _ = theirs.prepare(tmp_path, theirs.EAGER)
     bark, others = bark_jax.load(tmp_path), make(12)
     prompts = [semantic.prompt(np.array([10_050, 10_060]), None, TOKENS)]
@@ -264,7 +263,7 @@ def test_both_sides_load_the_same_weights(tmp_path):
 
 
 def test_compiled_are_the_steps_and_the_blocks_and_the_tokens_stay(tmp_path, monkeypatch):
-    random_checkpoint.write(SHAPES["tiny"], tmp_path)
+    write_random(SHAPES["tiny"], tmp_path)
     calls = []
 
     def compile_nothing(function, **options):

@@ -17,8 +17,11 @@ import safetensors.torch
 import torch
 from flax import nnx
 
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints import load
+from bark_jax.checkpoints.load import load_networks
+from bark_jax.checkpoints.resolve import Checkpoint, resolve
 from bark_jax.checkpoints.tables import NETWORKS
+from bark_jax.checkpoints.tensors import read_safetensors
 from bark_jax.tokens import TokenConfig
 
 LAYOUTS = ["safetensors", "sharded", "bin", "sharded_bin", "suno"]
@@ -35,9 +38,9 @@ def folder(tmp_path):
     return hf.save(model(), tmp_path / "checkpoint")
 
 
-def resolve(folder: Path) -> checkpoints.Checkpoint:
+def resolve_saved(folder: Path) -> Checkpoint:
     """Resolve a folder that `hf.save` wrote, in whatever layout."""
-    return checkpoints.resolve(folder, codec=folder / "encodec" if (folder / "encodec").exists() else None)
+    return resolve(folder, codec=folder / "encodec" if (folder / "encodec").exists() else None)
 
 
 def flat(networks: dict) -> dict[str, np.ndarray]:
@@ -50,15 +53,15 @@ def flat(networks: dict) -> dict[str, np.ndarray]:
 
 def refused(match: str, *arguments, **options) -> None:
     with pytest.raises(ValueError, match=match):
-        checkpoints.load(checkpoints.resolve(*arguments, **options))
+        load_networks(resolve(*arguments, **options))
 
 
 @pytest.mark.parametrize("options", [{}, {"weight_norm": "g_v", "tied_heads": False}], ids=["tied", "untied"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_loads_the_same_weights(tmp_path, layout, options):
-    plain = flat(checkpoints.load(resolve(hf.save(model(), tmp_path / "plain"))))
-    checkpoint = resolve(hf.save(model(), tmp_path / layout, layout, **options))
-    ours = flat(checkpoints.load(checkpoint))
+    plain = flat(load_networks(resolve_saved(hf.save(model(), tmp_path / "plain"))))
+    checkpoint = resolve_saved(hf.save(model(), tmp_path / layout, layout, **options))
+    ours = flat(load_networks(checkpoint))
     assert ours.keys() == plain.keys()
     assert all(np.array_equal(ours[path], plain[path]) for path in plain)
     for name, network in (("semantic", model().semantic), ("fine_acoustics", model().fine_acoustics)):
@@ -69,7 +72,7 @@ def test_every_layout_loads_the_same_weights(tmp_path, layout, options):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_a_checkpoint_says_about_itself(tmp_path, layout):
     folder = hf.save(model(), tmp_path / layout, layout)
-    checkpoint = resolve(folder)
+    checkpoint = resolve_saved(folder)
     assert (checkpoint.name, checkpoint.folder) == (str(folder), folder)
     assert TokenConfig.from_dict(checkpoint.generation_config) == TokenConfig.from_dict(
         hf.TOKENS.to_dict() | {"sample_rate": 600}
@@ -84,11 +87,11 @@ def test_what_a_checkpoint_says_about_itself(tmp_path, layout):
 def test_suno_s_files_of_all_kinds(tmp_path):
     hf.save_suno(model(), tmp_path, large=True, old_args=True)
     hf.write_json(tmp_path / "generation_config.json", hf.TOKENS.to_dict() | {"sample_rate": 600})
-    checkpoint = resolve(tmp_path)
+    checkpoint = resolve_saved(tmp_path)
     assert checkpoint.config["coarse_acoustics_config"].keys().isdisjoint({"vocab_size", "n_layer"})
     files = [tmp_path / f"{stem}_2.pt" for stem in ("text", "coarse", "fine")]
-    listed = checkpoints.load(checkpoints.resolve(files, codec=tmp_path / "encodec"))
-    found = flat(checkpoints.load(checkpoint))
+    listed = load_networks(resolve(files, codec=tmp_path / "encodec"))
+    found = flat(load_networks(checkpoint))
     assert all(np.array_equal(x, y) for x, y in zip(found.values(), flat(listed).values(), strict=True))
 
     shutil.copy(files[0], tmp_path / "text.pt")
@@ -105,10 +108,10 @@ def test_suno_s_files_of_all_kinds(tmp_path):
 def test_ids_must_have_a_place_in_the_tables(tmp_path):
     hf.save(model(), tmp_path, "suno")
     (tmp_path / "generation_config.json").unlink()
-    checkpoint = checkpoints.resolve(tmp_path, codec=tmp_path / "encodec")
+    checkpoint = resolve(tmp_path, codec=tmp_path / "encodec")
     assert TokenConfig.from_dict(checkpoint.generation_config) == TokenConfig()
     with pytest.raises(ValueError, match="in 12 points") as caught:
-        checkpoints.load(checkpoint)
+        load_networks(checkpoint)
     for line in (
         "ids: semantic_infer_token is 129599, the semantic model has ids 0..715",
         "ids: coarse_infer_token is 12050, the coarse model has ids 0..575",
@@ -128,7 +131,7 @@ def test_all_four_networks_are_checked_at_once(folder):
     state |= {"coarse_acoustics.extra": torch.ones(1), "extra.weight": torch.ones(1)}
     hf.save_weights(state, folder, "safetensors")
     with pytest.raises(ValueError, match="in 4 points") as caught:
-        checkpoints.load(checkpoints.resolve(folder))
+        load_networks(resolve(folder))
     assert [line for line in str(caught.value).splitlines() if line.startswith("  ")] == [
         "  semantic: missing: lm_head.weight, for head.kernel",
         "  coarse_acoustics: unknown: extra",
@@ -139,7 +142,7 @@ def test_all_four_networks_are_checked_at_once(folder):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_codec_stays_in_float32(folder, dtype):
-    ours = flat(checkpoints.load(resolve(folder), dtype))
+    ours = flat(load_networks(resolve_saved(folder), dtype))
     for path, x in ours.items():
         assert x.dtype == jnp.dtype("float32" if path.startswith("codec_model") else dtype)
 
@@ -150,7 +153,7 @@ def test_safetensors_of_all_dtypes_read_as_their_library_reads_them(tmp_path):
     state = {str(dtype): torch.arange(-6, 6).reshape(3, 4).to(dtype) for dtype in dtypes}
     state |= {"number": torch.tensor(2.5), "empty": torch.zeros(0, 3)}
     safetensors.torch.save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    ours = checkpoints.read_safetensors(tmp_path / "model.safetensors")
+    ours = read_safetensors(tmp_path / "model.safetensors")
     assert ours.keys() == state.keys()
     for name, x in state.items():
         assert (ours[name].shape, f"torch.{ours[name].dtype}") == (x.shape, str(x.dtype))
@@ -158,7 +161,7 @@ def test_safetensors_of_all_dtypes_read_as_their_library_reads_them(tmp_path):
 
 
 def test_no_parameter_is_a_view_of_the_file(folder):
-    networks = checkpoints.load(resolve(folder))
+    networks = load_networks(resolve_saved(folder))
     before = flat(networks)
     path = folder / "model.safetensors"
     with open(path, "r+b") as file:
@@ -260,7 +263,7 @@ def test_codecs_that_will_not_do(tmp_path, folder):
 
 
 def test_files_of_a_checkpoint(folder):
-    checkpoint = resolve(folder)
+    checkpoint = resolve_saved(folder)
     for path in ("../outside.npy", "/etc/passwd", "a/../../b"):
         with pytest.raises(ValueError, match=f"{path} lies outside of the checkpoint"):
             checkpoint.fetch(path)
@@ -272,7 +275,7 @@ def test_files_of_a_checkpoint(folder):
     with pytest.raises(ValueError, match=r"google-bert/bert-base-multilingual-cased is not to be had"):
         checkpoint.tokenizer_folder()
     hf.save_tokenizer(folder / "words")
-    assert checkpoints.resolve(folder, tokenizer=folder / "words").tokenizer_folder() == folder / "words"
+    assert resolve(folder, tokenizer=folder / "words").tokenizer_folder() == folder / "words"
 
 
 # The hub. The tests have no network; the cache is real.
@@ -293,9 +296,9 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_without_a_network_the_cache_will_do(cache, offline):
-    checkpoint = checkpoints.resolve("org/bark", offline=offline)
+    checkpoint = resolve("org/bark", offline=offline)
     assert (checkpoint.name, checkpoint.folder, checkpoint.repository) == ("org/bark", cache, "org/bark")
-    assert len(flat(checkpoints.load(checkpoint))) == len(flat(checkpoints.load(resolve(cache))))
+    assert len(flat(load_networks(checkpoint))) == len(flat(load_networks(resolve_saved(cache))))
     assert checkpoint.fetch("speaker_embeddings/announcer_coarse_prompt.npy").is_file()
     tried = "the local cache" if offline else "huggingface.co .* and the local cache"
     with pytest.raises(ValueError, match=rf"announcer_fine_prompt\.npy of org/bark is not to be had: tried {tried}"):
@@ -305,7 +308,7 @@ def test_without_a_network_the_cache_will_do(cache, offline):
 @pytest.mark.parametrize("offline", [False, True])
 def test_what_is_not_to_be_had(cache, offline):
     with pytest.raises(ValueError, match=r"org/other is not to be had: tried ") as caught:
-        checkpoints.resolve("org/other", offline=offline)
+        resolve("org/other", offline=offline)
     message = str(caught.value)
     assert ("huggingface.co (OfflineModeIsEnabled" in message) != offline
     for part in (
@@ -330,7 +333,7 @@ def test_only_what_is_needed_is_downloaded(cache, monkeypatch, has_safetensors):
 
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name: there)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    checkpoints.resolve("org/bark")
+    resolve("org/bark")
     options = {"allow_patterns": asked["allow_patterns"], "ignore_patterns": asked["ignore_patterns"]}
     wanted = set(huggingface_hub.utils.filter_repo_objects(there, **options))
     weights = set(there[-2:]) if has_safetensors else {"pytorch_model.bin"}
@@ -346,7 +349,7 @@ def test_a_missing_voice_is_downloaded_alone(cache, monkeypatch, tmp_path):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
     path = "speaker_embeddings/announcer_fine_prompt.npy"
-    assert checkpoints.resolve("org/bark").fetch(path) == tmp_path / "got.npy"
+    assert resolve("org/bark").fetch(path) == tmp_path / "got.npy"
     assert asked == [("org/bark", path, {"revision": "0" * 40, "local_files_only": False})]
 
 
@@ -371,9 +374,10 @@ import bark_jax
 for module in pkgutil.iter_modules(bark_jax.__path__):
     if module.name != "__main__":
         __import__(f"bark_jax.{module.name}")
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.load import load_networks
+from bark_jax.checkpoints.resolve import resolve
 codec = sys.argv[1] + "/encodec" if sys.argv[2] == "suno" else None
-checkpoints.load(checkpoints.resolve(sys.argv[1], codec=codec))
+load_networks(resolve(sys.argv[1], codec=codec))
 assert not {"torch", "transformers"} & sys.modules.keys(), "torch or transformers is imported"
 """,
         folder,
@@ -384,7 +388,8 @@ assert not {"torch", "transformers"} & sys.modules.keys(), "torch or transformer
 PEAK = """
 import sys
 import jax.numpy as jnp
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints.load import load_networks
+from bark_jax.checkpoints.resolve import resolve
 
 def mib(field):
     lines = open("/proc/self/status").read().splitlines()
@@ -392,7 +397,7 @@ def mib(field):
 
 jnp.zeros(1).block_until_ready()
 before = mib("VmRSS")
-networks = checkpoints.load(checkpoints.resolve(sys.argv[1]))
+networks = load_networks(resolve(sys.argv[1]))
 print(mib("VmHWM") - before)
 """
 
@@ -413,11 +418,11 @@ def test_loading_takes_little_more_memory_than_the_weights(tmp_path, layout):
 
 
 def test_one_network_at_a_time(folder, monkeypatch):
-    fill, filled = checkpoints.fill, []
-    monkeypatch.setattr(checkpoints, "fill", lambda plan, **options: filled.append(plan) or fill(plan, **options))
-    networks = checkpoints.load(resolve(folder), low_memory=True)
+    fill, filled = load.fill, []
+    monkeypatch.setattr(load, "fill", lambda plan, **options: filled.append(plan) or fill(plan, **options))
+    networks = load_networks(resolve_saved(folder), low_memory=True)
     assert (list(networks), len(networks), filled) == ([*NETWORKS], 4, [])
-    ours, wholly = flat(networks), flat(checkpoints.load(resolve(folder)))
+    ours, wholly = flat(networks), flat(load_networks(resolve_saved(folder)))
     assert all(np.array_equal(wholly[path], x) for path, x in ours.items())
     assert ours.keys() == wholly.keys()
     filled.clear()
@@ -432,4 +437,4 @@ def test_low_memory_refuses_a_broken_checkpoint_at_once(folder):
     del tensors["codec_model.decoder.layers.0.conv.bias"]
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ValueError, match="codec_model: missing: decoder"):
-        checkpoints.load(resolve(folder), low_memory=True)
+        load_networks(resolve_saved(folder), low_memory=True)

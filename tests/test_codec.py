@@ -13,7 +13,8 @@ from flax import nnx
 from transformers import EncodecConfig, EncodecModel
 
 from bark_jax import codec as codec_module
-from bark_jax.checkpoints.tables import codec_table, load_module
+from bark_jax.checkpoints.load import load_module
+from bark_jax.checkpoints.tables import codec_table
 from bark_jax.codec import Chunk, Codec, CodecConfig, decode_audio, encode_audio, run_in_chunks
 
 RATE = 24_000

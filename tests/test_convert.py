@@ -12,8 +12,11 @@ import torch
 import transformers
 
 from bark_jax.checkpoints import convert as convert_module
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints import load
 from bark_jax.checkpoints.convert import convert
+from bark_jax.checkpoints.load import load_networks
+from bark_jax.checkpoints.resolve import resolve
+from bark_jax.checkpoints.tensors import read_safetensors
 
 
 @functools.cache
@@ -64,7 +67,7 @@ def test_what_is_written_loads_here_and_converts_to_itself(tmp_path, source):
     convert(source, tmp_path / "a")
     convert(str(tmp_path / "a"), str(tmp_path / "deep" / "b"))
     assert files(tmp_path / "a") == files(tmp_path / "deep" / "b")
-    one, two = (checkpoints.load(checkpoints.resolve(folder)) for folder in (source, tmp_path / "a"))
+    one, two = (load_networks(resolve(folder)) for folder in (source, tmp_path / "a"))
     kernels = [networks["codec_model"].decoder.stages[1].up.kernel for networks in (one, two)]
     np.testing.assert_array_equal(*kernels)
 
@@ -77,7 +80,7 @@ def test_weights_keep_their_dtype_and_lie_at_multiples_of_their_width(tmp_path, 
     state = {name: x.to(dtype) if "layers" in name and x.is_floating_point() else x for name, x in state.items()}
     hf.save_weights(state, source, "safetensors")
     convert(source, tmp_path / "new")
-    tensors = checkpoints.read_safetensors(tmp_path / "new" / "model.safetensors")
+    tensors = read_safetensors(tmp_path / "new" / "model.safetensors")
     written = safetensors.torch.load_file(tmp_path / "new" / "model.safetensors")
     assert {name: x.dtype for name, x in written.items()} == {name: state[name].dtype for name in written}
     assert all(torch.equal(x, state[name]) for name, x in written.items())
@@ -87,7 +90,7 @@ def test_weights_keep_their_dtype_and_lie_at_multiples_of_their_width(tmp_path, 
 
 def test_suno_s_checkpoints_get_bark_s_ids(tmp_path, monkeypatch):
     hf.save_suno(model(), tmp_path / "source")
-    monkeypatch.setattr(checkpoints, "id_problems", lambda *_: [])  # the tiny model has other ids
+    monkeypatch.setattr(load, "id_problems", lambda *_: [])  # the tiny model has other ids
     paths = [tmp_path / "source" / f"{stem}.pt" for stem in ("text", "coarse", "fine")]
     convert(paths, tmp_path / "new", codec=tmp_path / "source" / "encodec")
     ids = json.loads((tmp_path / "new" / "generation_config.json").read_text())

@@ -23,7 +23,7 @@ from bark_jax import parallel
 from bark_jax.__main__ import main
 from bark_jax.bench import scaling
 from bark_jax.bulk import run as bulk
-from bark_jax.checkpoints import random as random_checkpoint
+from bark_jax.checkpoints.random import SHAPES
 
 D, LAYERS = 32, 1  # of the checkpoint, whose coarse model has an id space of 576 ids on both sides
 HELPER = Path(__file__).with_name("eight_devices.py")
@@ -184,7 +184,7 @@ def test_a_process_that_fails_waits_for_the_others(monkeypatch, capsys):
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_parameter_has_one_row_in_the_table(bias):
     mesh = parallel.make_mesh(1, 1)
-    for network in scaling.abstract_networks(random_checkpoint.SHAPES["tiny"] | {"bias": bias}, "float32").values():
+    for network in scaling.abstract_networks(SHAPES["tiny"] | {"bias": bias}, "float32").values():
         for parts, leaf in nnx.to_flat_state(nnx.state(network)):
             parallel.sharding(".".join(map(str, parts)), leaf.shape, mesh)
 

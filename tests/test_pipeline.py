@@ -18,7 +18,7 @@ from flax import nnx
 
 import bark_jax
 from bark_jax import coarse, fine, semantic
-from bark_jax.checkpoints import resolve as checkpoints
+from bark_jax.checkpoints import load
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -328,7 +328,7 @@ def test_progress_is_told_to_a_function(bark, capsys):
 
 def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkeypatch, compilations):
     """When one is loaded no array of another is left, though Python's own collector of garbage is off."""
-    both, fill, loaded = pair(), checkpoints.fill, []
+    both, fill, loaded = pair(), load.fill, []
     arrays: list[weakref.ref] = []
 
     def watched_fill(plan, **options):
@@ -338,7 +338,7 @@ def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkey
         loaded.append(type(module))
         return module
 
-    monkeypatch.setattr(checkpoints, "fill", watched_fill)
+    monkeypatch.setattr(load, "fill", watched_fill)
     folder = hf.save(both.theirs, tmp_path)
     bark = bark_jax.load(folder, dtype="float32", low_memory=True)
     options = {"seed": [3, 4], "max_seconds": 0.2, "progress": False}

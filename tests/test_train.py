@@ -17,8 +17,9 @@ from flax import nnx
 import bark_jax
 from bark_jax import __main__ as command_line
 from bark_jax import coarse, fine, sampling, semantic
-from bark_jax.checkpoints.export import tensors
-from bark_jax.checkpoints.tables import NETWORKS, load_module
+from bark_jax.checkpoints.export import export_tensors
+from bark_jax.checkpoints.load import load_module
+from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -421,7 +422,7 @@ def test_recipes_fit_their_windows(name, tmp_path):
 def test_tables_read_backwards_give_the_weights_again(name, make, cfg):
     module = make(cfg, rngs=nnx.Rngs(0))
     table = NETWORKS[name].table(cfg)
-    again = load_module(functools.partial(make, cfg), table, held(tensors(module, table)))
+    again = load_module(functools.partial(make, cfg), table, held(export_tensors(module, table)))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), nnx.state(module), nnx.state(again))
 
 

@@ -13,7 +13,8 @@ import torch
 from common import Held, held
 from flax import nnx
 
-from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.load import LoadPlan, load_module
+from bark_jax.checkpoints.tables import NETWORKS, Row, codec_table, gpt_table
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -21,7 +22,7 @@ from bark_jax.gpt import GPT
 
 def build(model, network: str):
     """Give what loads one network of a Hugging Face model: how to make it, and its table."""
-    kind = weights.NETWORKS[network]
+    kind = NETWORKS[network]
     cfg = kind.read_config(getattr(model.config, kind.config).to_dict())
     return functools.partial(kind.module, cfg), kind.table(cfg)
 
@@ -64,7 +65,7 @@ def check_parameters(module: nnx.Module, expected: dict[str, torch.Tensor], tole
 @pytest.mark.parametrize("network", ["semantic", "coarse_acoustics"])
 def test_causal_models_have_torch_s_values(network, bias):
     theirs = getattr(models(bias), network)
-    ours = weights.load_module(*build(models(bias), network), held(theirs.state_dict()))
+    ours = load_module(*build(models(bias), network), held(theirs.state_dict()))
     assert isinstance(ours, GPT)
     expected = expected_transformer(theirs, norm_bias=bias)
     expected |= {"token_embedding.embedding": theirs.input_embeds_layer.weight, "head.kernel": theirs.lm_head.weight.T}
@@ -77,7 +78,7 @@ def test_the_fine_model_has_torch_s_values(bias, tied_heads):
     theirs = models(bias).fine_acoustics
     state = hf.state_dict(theirs, tied_heads=tied_heads)
     assert any("lm_heads" in name for name in state) != tied_heads
-    ours = weights.load_module(*build(models(bias), "fine_acoustics"), held(state))
+    ours = load_module(*build(models(bias), "fine_acoustics"), held(state))
     assert isinstance(ours, FineModel)
     tables = torch.stack([table.weight for table in theirs.input_embeds_layers])
     check_parameters(ours, expected_transformer(theirs, norm_bias=True) | {"codebook_embeddings": tables})
@@ -106,7 +107,7 @@ def test_the_codec_has_torch_s_values(weight_norm):
     theirs = models(False).codec_model
     state = held(hf.state_dict(theirs, weight_norm=weight_norm))
     assert any(name.endswith("weight_g") for name in state) == (weight_norm == "g_v")
-    ours = weights.load_module(*build(models(False), "codec_model"), state)
+    ours = load_module(*build(models(False), "codec_model"), state)
     assert isinstance(ours, Codec)
     encoder, decoder = theirs.encoder.layers, theirs.decoder.layers  # stem, (residual, elu, down) twice, ...
     expected = conv("encoder.stem", encoder[0]) | lstm("encoder.lstm", encoder[7]) | conv("encoder.head", encoder[9])
@@ -130,7 +131,7 @@ def test_the_codec_has_torch_s_values(weight_norm):
 )
 def test_the_codec_s_table_follows_its_config(sizes):
     cfg = CodecConfig(num_filters=2, hidden_size=4, codebook_size=16, **sizes)
-    abstract = weights.Plan.make(functools.partial(Codec, cfg), weights.codec_table(cfg), {})
+    abstract = LoadPlan.make(functools.partial(Codec, cfg), codec_table(cfg), {})
     assert {row.target for row in abstract.table.rows} == set(abstract.parameters)
 
 
@@ -141,7 +142,7 @@ def test_suno_s_names_and_buffers(network):
     assert all(name.startswith("_orig_mod.") for name in state)
     assert any(".attn.bias" in name for name in state) == (network == "semantic")
     make, table = build(models(True), network)
-    ours, expected = (parameters(weights.load_module(make, table, held(x))) for x in (state, theirs.state_dict()))
+    ours, expected = (parameters(load_module(make, table, held(x))) for x in (state, theirs.state_dict()))
     assert ours.keys() == expected.keys()
     assert all(np.array_equal(ours[path], expected[path]) for path in expected)
 
@@ -154,8 +155,8 @@ def test_parameters_get_the_dtype_asked_for(source, target):
     key = "layers.0.mlp.in_proj.weight"
     expected = state[key].array.T.astype(target)
     for module in (
-        weights.load_module(make, table, state, target),
-        weights.load_module(functools.partial(make, dtype=target), table, state),
+        load_module(make, table, state, target),
+        load_module(functools.partial(make, dtype=target), table, state),
     ):
         ours = parameters(module)
         assert {x.dtype for x in ours.values()} == {jnp.dtype(target)}
@@ -165,7 +166,7 @@ def test_parameters_get_the_dtype_asked_for(source, target):
 def test_each_tensor_is_read_once_and_masks_never():
     make, table = build(models(False), "semantic")
     state = held(models(False).semantic.state_dict())
-    ours = weights.load_module(make, table, state)
+    ours = load_module(make, table, state)
     assert {name: x.reads for name, x in state.items()} == {name: int("attn.bias" not in name) for name in state}
     assert all(isinstance(x[...], jax.Array) for _, x in nnx.to_flat_state(nnx.state(ours)))
 
@@ -176,7 +177,7 @@ def problems(network: str, change, make=None, table=None) -> tuple[str, list[str
     state = held(hf.state_dict(getattr(models(False), network), tied_heads=False))
     change(state)
     with pytest.raises(ValueError, match="is not what its config describes") as caught:
-        weights.load_module(make or standard_make, table or standard_table, state)
+        load_module(make or standard_make, table or standard_table, state)
     message = str(caught.value)
     assert message.endswith("Take config and weights from the same source, and fetch what is broken again")
     assert not any(x.reads for name, x in state.items() if "lm_heads" not in name and "embeds_layers" not in name)
@@ -236,14 +237,14 @@ def test_heads_must_be_the_tables():
 
 def test_the_table_must_cover_the_module():
     make, table = build(models(False), "semantic")
-    cut = dataclasses.replace(table, rows=(*table.rows[1:], weights.Row("head.bias", (table.rows[0].sources))))
+    cut = dataclasses.replace(table, rows=(*table.rows[1:], Row("head.bias", (table.rows[0].sources))))
     _, lines = problems("semantic", lambda state: None, table=cut)
     assert lines == [
         "without a place: head.bias is no parameter of the module",
         f"not filled: {table.rows[0].target}, the table has no row for it",
     ]
     biased = dataclasses.replace(make.args[0], bias=True)
-    _, lines = problems("semantic", lambda state: None, functools.partial(GPT, biased), weights.gpt_table(biased))
+    _, lines = problems("semantic", lambda state: None, functools.partial(GPT, biased), gpt_table(biased))
     assert len(lines) == 2 * 6 + 1
     assert "missing: layers.0.attn.att_proj.bias, for blocks.0.attention.qkv.bias" in lines
     assert "missing: layernorm_final.bias, for norm.bias" in lines
@@ -259,7 +260,7 @@ def test_the_table_must_cover_the_module():
     ],
 )
 def test_configs_that_will_not_do(network, change, message):
-    kind = weights.NETWORKS[network]
+    kind = NETWORKS[network]
     section = getattr(models(False).config, kind.config).to_dict() | change
     section = {name: value for name, value in section.items() if value is not ...}
     with pytest.raises(ValueError, match=message):

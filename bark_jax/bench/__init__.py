@@ -27,8 +27,7 @@ from bark_jax.bench.report import report_lines
 from bark_jax.bench.roofline import measure_limits, prompt_work, step_work, window_work
 from bark_jax.bench.stages import measure_batch
 from bark_jax.bench.timing import clock, say
-from bark_jax.checkpoints import random as random_checkpoint
-from bark_jax.checkpoints.random import SHAPES, TOKENS
+from bark_jax.checkpoints.random import SHAPES, TOKENS, write_random
 from bark_jax.files import new_file, refuse_existing
 from bark_jax.pipeline import DTYPES, load
 
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="bark-jax-bench-") as name:
         say(f"write random weights of the {options.shape} shape to {name}")
         folder = Path(name)
-        random_checkpoint.write(sizes, folder)
+        write_random(sizes, folder)
         loading = measure_loading(folder, options.dtype, compare=compare)  # before this process takes a TPU
         first_sound = measure_first_sound(folder, options.dtype)
         bark = load(folder, dtype=options.dtype)

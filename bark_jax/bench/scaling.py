@@ -30,9 +30,8 @@ from jax.stages import Compiled
 from tqdm import tqdm
 
 from bark_jax import fine, parallel, sampling, semantic
-from bark_jax.checkpoints import random as random_checkpoint
-from bark_jax.checkpoints import tables as weights
-from bark_jax.checkpoints.random import SHAPES
+from bark_jax.checkpoints.random import SHAPES, random_config, write_random
+from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.codec import Codec
 from bark_jax.console import table
 from bark_jax.fine import FineModel
@@ -170,8 +169,8 @@ def collectives(body: str) -> Iterator[tuple[str, tuple[tuple[int, ...], ...], i
 
 def abstract_networks(sizes: dict[str, Any], dtype: Any) -> dict[str, Any]:
     """Make the networks of a shape without memory for their weights."""
-    config, made = random_checkpoint.config(sizes), {}
-    for name, network in weights.NETWORKS.items():
+    config, made = random_config(sizes), {}
+    for name, network in NETWORKS.items():
         cfg = network.read_config(config[network.config])
         kind = {} if network.module is Codec else {"dtype": dtype}
         made[name] = nnx.eval_shape(lambda: network.module(cfg, **kind, rngs=nnx.Rngs(0)))  # noqa: B023 - called at once
@@ -190,7 +189,7 @@ def small_model(heads: int) -> Iterator[Callable[[Mesh | None], list[np.ndarray]
 
     with tempfile.TemporaryDirectory(prefix="bark-jax-scaling-") as name, jax.default_matmul_precision("highest"):
         folder = Path(name)
-        random_checkpoint.write({"num_layers": 1, "num_heads": heads, "hidden_size": HEAD_WIDTH * heads}, folder)
+        write_random({"num_layers": 1, "num_heads": heads, "hidden_size": HEAD_WIDTH * heads}, folder)
         yield draw
 
 

@@ -7,7 +7,6 @@ model-0000?-of-00003...   ──┘             tokenizer files, voices
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,22 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from bark_jax.checkpoints.pickles import LazyTensor
+from bark_jax.checkpoints.load import network_config, plan_networks
 from bark_jax.checkpoints.resolve import (
     CONFIG,
     GENERATION_CONFIG,
-    SAFETENSORS_DTYPES,
     TOKENIZER_FILES,
     UNITS,
     WEIGHTS,
     Checkpoint,
-    network_config,
-    plan,
     resolve,
 )
 from bark_jax.checkpoints.tables import NETWORKS, is_ignored, rename
+from bark_jax.checkpoints.tensors import LazyTensor, write_safetensors
 from bark_jax.codec import CodecConfig
-from bark_jax.files import new_file, refuse_existing
+from bark_jax.files import refuse_existing
 from bark_jax.gpt import GPT
 from bark_jax.voices import LISTING, VoiceLibrary
 
@@ -53,7 +50,7 @@ def convert(
     Ctrl-C leaves nothing behind, and what stood there stays.
 
     Args:
-        source, offline, codec, tokenizer: as for `checkpoints.resolve`.
+        source, offline, codec, tokenizer: as for `resolve`.
         folder: to write; with `force` it may be a checkpoint's, which is replaced.
         progress: called with the bytes of weights written, and those there are.
 
@@ -67,7 +64,7 @@ def convert(
     if folder.exists() and not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} holds no checkpoint, so force does not replace it: choose another folder")
     checkpoint = resolve(source, offline=offline, codec=codec, tokenizer=tokenizer)
-    plan(checkpoint)
+    plan_networks(checkpoint)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
     try:
@@ -138,28 +135,3 @@ def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarr
             mask = np.tril(np.ones((1, 1, cfg.block_size, cfg.block_size), bool))
             published |= {f"{name}.layers.{i}.attn.bias": mask for i in range(cfg.num_layers)}
     return published
-
-
-def write_safetensors(
-    tensors: Mapping[str, LazyTensor | np.ndarray], path: Path, progress: Callable[[int, int], None] | None
-) -> None:
-    """Write tensors one by one, the widest numbers first, so that each lies at a multiple of its width.
-
-    The file takes its name when all are written; one that is there is replaced.
-    """
-    names = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
-    ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for key, x in ordered:
-        start, end = end, end + math.prod(x.shape) * x.dtype.itemsize
-        header[key] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [start, end]}
-    encoded = json.dumps(header).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    with new_file(path, force=True) as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for key, x in ordered:
-            array = x.read() if isinstance(x, LazyTensor) else x
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-            if progress:
-                progress(header[key]["data_offsets"][1], end)

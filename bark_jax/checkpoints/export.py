@@ -1,4 +1,4 @@
-"""Trained networks to a checkpoint: the tables of `weights.py`, read backwards.
+"""Trained networks to a checkpoint: the tables of `tables.py`, read backwards.
 
 GPT: blocks.0.attention.qkv.kernel (d, 3d) ──▶ {"layers.0.attn.att_proj.weight": (3d, d), ...}
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from bark_jax.checkpoints import tables as weights
+from bark_jax.checkpoints.tables import Table, add, fold_conv, fold_up_conv, keep, stack, transpose
 
 
 def split_bias(x: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -40,16 +40,16 @@ def transposed(x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 INVERSES: dict[Callable[..., np.ndarray], Callable[[np.ndarray], tuple[np.ndarray, ...]]] = {
-    weights.keep: as_one,
-    weights.transpose: transposed,
-    weights.add: split_bias,
-    weights.stack: tuple,
-    weights.fold_conv: unfold_conv,
-    weights.fold_up_conv: unfold_up_conv,
+    keep: as_one,
+    transpose: transposed,
+    add: split_bias,
+    stack: tuple,
+    fold_conv: unfold_conv,
+    fold_up_conv: unfold_up_conv,
 }
 
 
-def tensors(module: Any, table: weights.Table, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+def export_tensors(module: Any, table: Table, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     """Turn a module's parameters into the tensors of a checkpoint, under Hugging Face's names."""
     parameters = {".".join(map(str, path)): leaf[...] for path, leaf in nnx.to_flat_state(nnx.state(module))}
     made = {}

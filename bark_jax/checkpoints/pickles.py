@@ -1,6 +1,6 @@
 """PyTorch files without PyTorch, and without running what stands in them.
 
-    file.bin, file.pt ──read──▶ dicts, lists, numbers, and for each tensor a LazyTensor ──.read()──▶ np.ndarray
+    file.bin, file.pt ──read_pickle──▶ dicts, lists, numbers, and for each tensor a LazyTensor ──.read()──▶ np.ndarray
 
 `torch.save` writes a zip file, uncompressed: one pickle, `data.pkl`, that says which tensors there are, and
 the bytes of each tensor's storage as an entry of its own.
@@ -27,6 +27,8 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from bark_jax.checkpoints.tensors import LazyTensor
+
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # of files older than PyTorch 1.6
 PLAIN = ["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]  # NumPy's names of dtypes
 RESAVE = "open it where you have PyTorch and trust the file, and save its tensors with safetensors"
@@ -40,36 +42,11 @@ class Sealed:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LazyTensor(Sealed):
-    """Say where in a file a tensor lies; `read` loads it.
+class SealedTensor(Sealed, LazyTensor):
+    """A LazyTensor on the stack; copies and pickles of it are plain ones."""
 
-    `start` is the byte of its first element, `strides` count elements.
-    """
-
-    file: Path
-    start: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def span(self) -> int:
-        """Count the elements from the first to the last, with what lies between them."""
-        return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides)) if all(self.shape) else 0
-
-    def read(self) -> np.ndarray:
-        """Load the tensor into memory that nothing else refers to; where it is strided, the result is a view.
-
-        Raises ValueError where the file ends too early.
-        """
-        flat = np.empty(self.span, self.dtype)
-        with open(self.file, "rb") as file:
-            file.seek(self.start)
-            count = file.readinto(flat.view(np.uint8).data)
-        if count != flat.nbytes:
-            raise ValueError(f"{self.file} ends {flat.nbytes - count} bytes before a tensor does: fetch it again")
-        strides = [s * self.dtype.itemsize for s in self.strides]
-        return np.lib.stride_tricks.as_strided(flat, self.shape, strides)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LazyTensor, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +68,7 @@ class DType(Sealed):
     def __setstate__(self, state: Any) -> None:
         """Accept the state that NumPy writes for a plain dtype, and change nothing."""
         plain = [("<", None, None, None), ("|", None, None, None)]  # byte order, and no parts
-        check(
+        require(
             type(state) is tuple and state[1:5] in plain,
             f"it holds a NumPy dtype of the state {state!r}, not a plain one",
         )
@@ -114,7 +91,7 @@ class Constructor(Sealed):
         return self.function(*args)
 
 
-def check(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
     """Refuse a pickle unless `condition` holds."""
     if not condition:
         raise pickle.UnpicklingError(message)
@@ -122,43 +99,43 @@ def check(condition: bool, message: str) -> None:
 
 def rebuild_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
-) -> LazyTensor:
+) -> SealedTensor:
     """Stand for torch._utils._rebuild_tensor_v2; `offset` and `stride` count elements."""
-    check(isinstance(storage, Storage), f"it builds a tensor from {storage!r}, not from a storage")
+    require(isinstance(storage, Storage), f"it builds a tensor from {storage!r}, not from a storage")
     numbers = (offset, *size, *stride)
     sound = len(size) == len(stride) and all(type(n) is int and n >= 0 for n in numbers)
-    check(sound, f"it builds a tensor with offset {offset!r}, size {size!r}, stride {stride!r}")
+    require(sound, f"it builds a tensor with offset {offset!r}, size {size!r}, stride {stride!r}")
     start = storage.start + offset * storage.dtype.itemsize
-    tensor = LazyTensor(storage.file, start, storage.dtype, tuple(size), tuple(stride))
-    check(
+    tensor = SealedTensor(storage.file, start, storage.dtype, tuple(size), tuple(stride))
+    require(
         offset + tensor.span <= storage.count,
         f"a tensor reaches to element {offset + tensor.span} of a storage of {storage.count}",
     )
     return tensor
 
 
-def rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> LazyTensor:
+def rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> SealedTensor:
     """Stand for torch._utils._rebuild_parameter."""
-    check(isinstance(tensor, LazyTensor), f"it builds a parameter from {tensor!r}, not from a tensor")
+    require(isinstance(tensor, SealedTensor), f"it builds a parameter from {tensor!r}, not from a tensor")
     return tensor
 
 
 def make_dtype(name: Any, align: Any, copy: Any) -> DType:
     """Stand for numpy.dtype, of plain numbers."""
-    check(name in SCALARS, f"it holds a NumPy dtype {name!r}, not one of {', '.join(SCALARS)}")
+    require(name in SCALARS, f"it holds a NumPy dtype {name!r}, not one of {', '.join(SCALARS)}")
     return DType(SCALARS[name])
 
 
 def make_scalar(kind: Any, data: Any) -> bool | int | float:
     """Stand for numpy's constructor of scalars; return a Python number."""
-    check(isinstance(kind, DType) and type(data) is bytes, "it builds a NumPy scalar from something else than bytes")
-    check(len(data) == kind.dtype.itemsize, f"it builds a NumPy scalar {kind.dtype} from {len(data)} bytes")
+    require(isinstance(kind, DType) and type(data) is bytes, "it builds a NumPy scalar from something else than bytes")
+    require(len(data) == kind.dtype.itemsize, f"it builds a NumPy scalar {kind.dtype} from {len(data)} bytes")
     return np.frombuffer(data, kind.dtype)[0].item()
 
 
 def encode(text: Any, encoding: Any) -> bytes:
     """Stand for _codecs.encode, which old pickles use to write bytes."""
-    check(type(text) is str and encoding == "latin1", f"it encodes a text as {encoding!r}, not as latin1")
+    require(type(text) is str and encoding == "latin1", f"it encodes a text as {encoding!r}, not as latin1")
     return text.encode("latin1")
 
 
@@ -192,30 +169,32 @@ class Reader(pickle.Unpickler):
         self.path, self.file = path, file
         self.entries = {entry.filename: entry for entry in archive.infolist()}
         pickles = [name for name in self.entries if name.endswith("/data.pkl")]
-        check(len(pickles) == 1, f"it holds {len(pickles)} entries data.pkl, not one: torch.save did not write it")
+        require(len(pickles) == 1, f"it holds {len(pickles)} entries data.pkl, not one: torch.save did not write it")
         self.folder = pickles[0].removesuffix("data.pkl")
         order = f"{self.folder}byteorder"
         self.locate(pickles[0])
         if order in self.entries:
             self.locate(order)
-            check(archive.read(order) == b"little", f"its byte order is {archive.read(order)!r}, not little")
+            require(archive.read(order) == b"little", f"its byte order is {archive.read(order)!r}, not little")
         super().__init__(io.BytesIO(archive.read(pickles[0])))
 
     def locate(self, name: str) -> int:
         """Return the byte at which the data of an entry start."""
-        check(name in self.entries, f"it lacks the entry {name}")
+        require(name in self.entries, f"it lacks the entry {name}")
         entry = self.entries[name]
-        check(entry.compress_type == zipfile.ZIP_STORED, f"its entry {name} is compressed, torch.save stores it plain")
+        require(
+            entry.compress_type == zipfile.ZIP_STORED, f"its entry {name} is compressed, torch.save stores it plain"
+        )
         self.file.seek(entry.header_offset)
         header = self.file.read(30)  # the last 4 bytes: lengths of the name and the extra field that follow
-        check(len(header) == 30 and header.startswith(b"PK\x03\x04"), f"its entry {name} is not where it should be")
+        require(len(header) == 30 and header.startswith(b"PK\x03\x04"), f"its entry {name} is not where it should be")
         start = entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:]))
         end, size = start + entry.file_size, self.path.stat().st_size
-        check(end <= size, f"its entry {name} ends at byte {end}, the file at {size}")
+        require(end <= size, f"its entry {name} ends at byte {end}, the file at {size}")
         return start
 
     def find_class(self, module: str, name: str) -> Sealed:
-        check(
+        require(
             (module, name) in NAMES,
             f"it asks for {module}.{name}. A pickle may call what it names, and this reader knows tensors, "
             "dicts and numbers only",
@@ -228,12 +207,12 @@ class Reader(pickle.Unpickler):
                 name = f"{self.folder}data/{key}"
                 start, bytes_there = self.locate(name), self.entries[name].file_size
                 expected = count * kind.dtype.itemsize
-                check(bytes_there == expected, f"its entry {name} has {bytes_there} bytes, not {expected}")
+                require(bytes_there == expected, f"its entry {name} has {bytes_there} bytes, not {expected}")
                 return Storage(self.path, start, kind.dtype, count)
         raise pickle.UnpicklingError(f"it refers to {pid!r}, not to a storage")
 
 
-def read(path: str | Path) -> Any:
+def read_pickle(path: str | Path) -> Any:
     """Read what `torch.save` wrote, with a LazyTensor for each tensor and a Python number for each NumPy scalar.
 
     Raises ValueError, with the path and the reason, for a file that is broken or of another kind, and for

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from bark_jax import text
-from bark_jax.checkpoints import resolve as checkpoints
-from bark_jax.checkpoints import tables as weights
-from bark_jax.checkpoints.convert import hugging_face_config, write_safetensors
+from bark_jax.checkpoints.convert import hugging_face_config
+from bark_jax.checkpoints.load import LoadPlan
+from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, WEIGHTS
+from bark_jax.checkpoints.tables import NETWORKS, Row, fold_conv, fold_up_conv, stack, transpose
+from bark_jax.checkpoints.tensors import write_safetensors
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
@@ -30,7 +32,7 @@ COARSE_VOCABULARY, FINE_VOCABULARY = 12_096, 1_056  # as published: a few more i
 TOKENS = TokenConfig()
 
 
-def config(sizes: dict[str, Any]) -> dict[str, Any]:
+def random_config(sizes: dict[str, Any]) -> dict[str, Any]:
     """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of such sizes."""
     semantic_sizes = (TOKENS.semantic_infer_token + 1, TOKENS.text_encoding_offset)
     return hugging_face_config({
@@ -41,32 +43,32 @@ def config(sizes: dict[str, Any]) -> dict[str, Any]:
     })  # fmt: skip
 
 
-def write(sizes: dict[str, Any], folder: Path) -> None:
+def write_random(sizes: dict[str, Any], folder: Path) -> None:
     """Write the folder: the configs, a tokenizer, and weights that are the same on every machine."""
-    described = config(sizes)
-    for name, content in ((checkpoints.CONFIG, described), (checkpoints.GENERATION_CONFIG, TOKENS.to_dict())):
+    described = random_config(sizes)
+    for name, content in ((CONFIG, described), (GENERATION_CONFIG, TOKENS.to_dict())):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    text.bytes_tokenizer().save(str(folder / checkpoints.TOKENIZER_FILES[0]))
+    text.bytes_tokenizer().save(str(folder / TOKENIZER_FILES[0]))
     rng = np.random.default_rng(0)
     tensors = {}
-    for name, network in weights.NETWORKS.items():
+    for name, network in NETWORKS.items():
         cfg = network.read_config(described[network.config])
-        plan = weights.Plan.make(functools.partial(network.module, cfg), network.table(cfg), {})
+        plan = LoadPlan.make(functools.partial(network.module, cfg), network.table(cfg), {})
         for row in plan.table.rows:
             for key, shape in zip(row.sources, source_shapes(row, plan.parameters[row.target][1].shape), strict=True):
                 tensors[f"{name}.{key}"] = random_weights(rng, key, shape)
-    write_safetensors(tensors, folder / checkpoints.WEIGHTS[0], None)
+    write_safetensors(tensors, folder / WEIGHTS[0])
 
 
-def source_shapes(row: weights.Row, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def source_shapes(row: Row, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the shapes of the tensors of which a row of a table makes a parameter."""
-    if row.transform is weights.transpose:
+    if row.transform is transpose:
         return [shape[::-1]]
-    if row.transform is weights.stack:
+    if row.transform is stack:
         return [shape[1:]] * len(row.sources)
-    if row.transform in (weights.fold_conv, weights.fold_up_conv):
+    if row.transform in (fold_conv, fold_up_conv):
         size, c_in, c_out = shape
-        first, second = (c_out, c_in) if row.transform is weights.fold_conv else (c_in, c_out)
+        first, second = (c_out, c_in) if row.transform is fold_conv else (c_in, c_out)
         return [(first, 1, 1), (first, second, size)]
     return [shape] * len(row.sources)
 

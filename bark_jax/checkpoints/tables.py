@@ -4,26 +4,17 @@
 
 A table has a row for each parameter of a module: its path, the tensors that it is made of under their
 Hugging Face names, and a transform. Other spellings become these names first; keys that hold no weight
-are listed, with the reason. Loading is strict both ways: what is missing, left over, there twice or of
-the wrong shape is reported all at once, before anything is read. After that each tensor is read,
-transformed and put on the device before the next one: there is never a second copy of the weights.
-
-This file knows no files: `checkpoints.py` finds the tensors.
+are listed, with the reason.
 """
 
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
-from jax.typing import DTypeLike
 
-from bark_jax import parallel
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
@@ -51,20 +42,6 @@ IGNORED = {
     r"\.position_ids$": "0, 1, 2, ...",
     r"\.codebook\.(inited|cluster_size|embed_avg)$": "statistics with which the codebooks were trained",
 }
-
-
-@runtime_checkable
-class Tensor(Protocol):
-    """What a table can be filled from: a shape, a dtype, and an array on demand."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype: ...
-    def read(self) -> np.ndarray: ...
-
-
-Tensors = Mapping[str, Tensor]
 
 
 def rename(key: str) -> str:
@@ -243,118 +220,6 @@ def codec_table(cfg: CodecConfig) -> Table:
                     rows += conv_rows(f"{target}.shortcut", f"{source}.shortcut") if cfg.use_conv_shortcut else []
     codebooks = tuple(f"quantizer.layers.{i}.codebook.embed" for i in range(cfg.num_quantizers))
     return Table((*rows, Row("quantizer.codebooks", codebooks, stack)))
-
-
-# ---------------------------------------------------------------------------------------------
-# The strict loader
-# ---------------------------------------------------------------------------------------------
-
-Module = TypeVar("Module", bound=nnx.Module)
-Make = Callable[..., Module]  # called with `rngs`
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Put side by side what is to be filled, a module without memory, and what it is filled from."""
-
-    graphdef: nnx.GraphDef
-    parameters: dict[str, tuple[tuple, Any]]  # path -> its parts, and the abstract variable
-    table: Table
-    tensors: Tensors
-
-    @classmethod
-    def make(cls, make: Make[Any], table: Table, tensors: Tensors) -> "Plan":
-        graphdef, state = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
-        parameters = {".".join(map(str, parts)): (parts, variable) for parts, variable in nnx.to_flat_state(state)}
-        return cls(graphdef, parameters, table, tensors)
-
-
-def find_problems(plan: Plan) -> list[str]:
-    """Say everything that keeps tensors and parameters from matching one to one, a line for each.
-
-    Only tensors that must equal others are read.
-    """
-    problems = []
-    table, tensors = plan.table, plan.tensors
-    found: dict[str, str] = {}  # the table's name -> the checkpoint's
-    for key in tensors:
-        name = rename(key)
-        if is_ignored(name):
-            continue
-        if name in found:
-            problems.append(f"there twice: {found[name]} and {key}")
-        found[name] = key
-
-    for row in table.rows:
-        missing = [source for source in row.sources if source not in found]
-        problems += [f"missing: {source}, for {row.target}" for source in missing]
-        if row.target not in plan.parameters:
-            problems.append(f"without a place: {row.target} is no parameter of the module")
-        elif not missing:
-            sources = {found[source]: tensors[found[source]] for source in row.sources}
-            problems += shape_problems(row, sources, plan.parameters[row.target][1].shape)
-    filled = {row.target for row in table.rows}
-    problems += [f"not filled: {path}, the table has no row for it" for path in plan.parameters if path not in filled]
-
-    known = {source for row in table.rows for source in row.sources} | table.ties.keys()
-    problems += [f"unknown: {key}" for name, key in found.items() if name not in known]
-    for name, other in table.ties.items():
-        if name in found and other in found:
-            x, y = tensors[found[name]], tensors[found[other]]
-            if x.shape != y.shape or not np.array_equal(x.read(), y.read()):
-                problems.append(f"not tied: {found[name]} differs from {found[other]}")
-    return problems
-
-
-def shape_problems(row: Row, sources: Tensors, expected: tuple[int, ...]) -> list[str]:
-    """Put arrays of the sources' shapes, which take no memory, through the transform."""
-    described = ", ".join(f"{key} {x.dtype} {x.shape}" for key, x in sources.items())
-    if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in sources.values()):
-        return [f"no floating numbers: {described}, for {row.target}"]
-    try:
-        got = row.transform(*(np.broadcast_to(np.ones((), x.dtype), x.shape) for x in sources.values())).shape
-    except ValueError as error:
-        return [f"shapes that do not go together: {described}, for {row.target} {expected} ({error})"]
-    return [f"wrong shape: {described} gives {got}, {row.target} is {expected}"] if got != expected else []
-
-
-def check(problems: Mapping[str, list[str]], source: str) -> None:
-    """Raise one ValueError with all the problems of all the networks, if there are any."""
-    lines = [f"  {network}: {problem}" for network, found in problems.items() for problem in found]
-    if lines:
-        raise ValueError(
-            f"{source} is not what its config describes, in {len(lines)} point{'s' * (len(lines) > 1)}:\n"
-            + "\n".join(lines)
-            + "\nTake config and weights from the same source, and fetch what is broken again"
-        )
-
-
-def fill(plan: Plan, dtype: DTypeLike | None = None, mesh: Mesh | None = None) -> Any:
-    """Read, transform and place tensor after tensor; return the module. `find_problems` has found none.
-
-    Parameters get `dtype`, or else the one that they have in the module; on a mesh each device gets its parts.
-    """
-    found = {rename(key): tensor for key, tensor in plan.tensors.items()}
-    filled = []
-    for row in plan.table.rows:
-        parts, variable = plan.parameters[row.target]
-        value = row.transform(*(found[source].read() for source in row.sources))
-        value = np.ascontiguousarray(value.astype(dtype or variable.dtype, copy=False))
-        filled.append((parts, variable.replace(jax.block_until_ready(parallel.put(value, row.target, mesh)))))
-    return nnx.merge(plan.graphdef, nnx.from_flat_state(filled))
-
-
-def load_module(make: Make[Module], table: Table, tensors: Tensors, dtype: DTypeLike | None = None) -> Module:
-    """Build a module from a checkpoint's tensors; `dtype` is that of all parameters.
-
-    `make` is called with `rngs` to build the module abstractly: no initial value is ever computed.
-
-    Raises:
-        ValueError: tensors and parameters do not match one to one; all that is wrong is in the message.
-    """
-    plan = Plan.make(make, table, tensors)
-    check({"network": find_problems(plan)}, "the checkpoint")
-    return fill(plan, dtype)
 
 
 # ---------------------------------------------------------------------------------------------

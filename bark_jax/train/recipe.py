@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bark_jax.checkpoints import random as random_checkpoint
-from bark_jax.checkpoints.resolve import id_problems
+from bark_jax.checkpoints.load import id_problems
+from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
@@ -123,11 +123,11 @@ NANO = recipe(
     fine_training=Training(steps=2_000, batch=24, rate=4e-3, dtype="bfloat16"),
 )
 SMALL = Recipe(
-    random_checkpoint.TOKENS,
+    TOKENS,
     CodecConfig(),
-    GPTConfig(129_600, 10_048, **random_checkpoint.SHAPES["small"]),
-    GPTConfig(12_096, 12_096, **random_checkpoint.SHAPES["small"]),
-    FineConfig(1_056, **random_checkpoint.SHAPES["small"]),
+    GPTConfig(129_600, 10_048, **SHAPES["small"]),
+    GPTConfig(12_096, 12_096, **SHAPES["small"]),
+    FineConfig(1_056, **SHAPES["small"]),
     CodecTraining(steps=300_000, batch=64, frames=75, rate=3e-4),
     Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
     Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),

@@ -20,10 +20,12 @@ from numpy.lib.format import open_memmap
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bark_jax.checkpoints import resolve as checkpoints
-from bark_jax.checkpoints import tables as weights
-from bark_jax.checkpoints.convert import hugging_face_config, write_safetensors
-from bark_jax.checkpoints.export import tensors
+from bark_jax.checkpoints.convert import hugging_face_config
+from bark_jax.checkpoints.export import export_tensors
+from bark_jax.checkpoints.load import load_module, load_networks
+from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, UNITS, resolve
+from bark_jax.checkpoints.tables import NETWORKS
+from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.codec import Codec, encode_audio
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -83,13 +85,13 @@ class Run:
             if (self.folder / PREPARED).is_dir():
                 how = "from nothing" if before is None else f"with {before}"
                 raise ValueError(f"{self.folder} was begun {how}, not with {begin}: choose another folder")
-            checkpoints.resolve(name)
+            resolve(name)
             path.write_text(name + "\n", encoding="utf-8")
         return name
 
     def has(self, part: str) -> bool:
         """Tell whether a part is done."""
-        return (self.folder / (checkpoints.UNITS if part == "units" else Path(part, WEIGHTS))).is_file()
+        return (self.folder / (UNITS if part == "units" else Path(part, WEIGHTS))).is_file()
 
     @functools.cached_property
     def recordings(self) -> data.Recordings:
@@ -112,7 +114,7 @@ class Run:
         """Find the centres of the semantic units (k, d)."""
         if not self.has("units"):
             self._forget("units")
-            centres = self._find_units() if self.begin is None else units.load(checkpoints.resolve(self.begin).folder)
+            centres = self._find_units() if self.begin is None else units.load(resolve(self.begin).folder)
             units.save(centres, self.folder)
         return units.load(self.folder)
 
@@ -169,7 +171,7 @@ class Run:
         """Load a network of the checkpoint to begin with, if there is one."""
         if self.begin is None:
             return None
-        model = checkpoints.load(checkpoints.resolve(self.begin), jnp.dtype("float32"), low_memory=True)[network]
+        model = load_networks(resolve(self.begin), jnp.dtype("float32"), low_memory=True)[network]
         if model.cfg != cfg:
             raise ValueError(f"{self.begin} has a {network} of another size than the recipe: begin with one of its own")
         return model
@@ -187,13 +189,11 @@ class Run:
 
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
         """Load a part's weights if it is done, else train it and keep them."""
-        path, how = self.folder / part / WEIGHTS, weights.NETWORKS[network]
+        path, how = self.folder / part / WEIGHTS, NETWORKS[network]
         if not self.has(part):
             model = train()
-            write_safetensors(tensors(model, how.table(cfg)), path, None)
-        return weights.load_module(
-            lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), checkpoints.read_safetensors(path)
-        )
+            write_safetensors(export_tensors(model, how.table(cfg)), path)
+        return load_module(lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), read_safetensors(path))
 
     def tokens(self, *, codes: bool = True) -> language.Tokens:
         """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
@@ -277,16 +277,16 @@ class Run:
         parts = {"semantic": "semantic", "coarse_acoustics": "coarse", "fine_acoustics": "fine", "codec_model": "codec"}
         made, configs = {}, {}
         for network, part in parts.items():
-            cfg, how = getattr(recipe, part), weights.NETWORKS[network]
+            cfg, how = getattr(recipe, part), NETWORKS[network]
             model = self._needed(part)
-            made |= {f"{network}.{key}": x for key, x in tensors(model, how.table(cfg), dtype).items()}
+            made |= {f"{network}.{key}": x for key, x in export_tensors(model, how.table(cfg), dtype).items()}
             configs[network] = cfg
         output.mkdir(parents=True, exist_ok=True)
         config = hugging_face_config(configs)
-        for name, content in ((checkpoints.CONFIG, config), (checkpoints.GENERATION_CONFIG, tokens.to_dict())):
+        for name, content in ((CONFIG, config), (GENERATION_CONFIG, tokens.to_dict())):
             (output / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        write_safetensors(made, output / WEIGHTS, None)
+        write_safetensors(made, output / WEIGHTS)
         units.save(self.units(), output, np.float16)
-        letters_tokenizer().save(str(output / checkpoints.TOKENIZER_FILES[0]))
+        letters_tokenizer().save(str(output / TOKENIZER_FILES[0]))
         special = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": UNKNOWN, "pad_token": PAD}
-        (output / checkpoints.TOKENIZER_FILES[2]).write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")
+        (output / TOKENIZER_FILES[2]).write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")

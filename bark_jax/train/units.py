@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.fft import dct
 
-from bark_jax.checkpoints.convert import write_safetensors
-from bark_jax.checkpoints.resolve import UNITS, read_safetensors
+from bark_jax.checkpoints.resolve import UNITS
+from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.train.spectra import FLOOR, mel_filters
 
 WINDOW = 1024  # samples, at 24 kHz
@@ -63,7 +63,7 @@ def load(folder: Path) -> Float[np.ndarray, "k 70"]:
 
 
 def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float32) -> None:
-    write_safetensors({"centres": centres.astype(dtype)}, folder / UNITS, None)
+    write_safetensors({"centres": centres.astype(dtype)}, folder / UNITS)
 
 
 @jax.jit

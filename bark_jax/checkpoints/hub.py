@@ -1,0 +1,73 @@
+"""Find the folder that a path or a name of the Hugging Face hub stands for, and download what is missing.
+
+What was downloaded stays in the cache of `huggingface_hub`, which is asked where there is no network.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+
+def download_folder(name: str, patterns: tuple[str, ...], *, offline: bool) -> Path:
+    """Download the files of a hub repository that match, and return their folder in the local cache.
+
+    Of weights in both formats, only the safetensors are taken.
+    """
+    import huggingface_hub
+
+    def get(*, local: bool) -> str:
+        if local:
+            return huggingface_hub.snapshot_download(name, local_files_only=True)
+        has_safetensors = any(file.endswith(".safetensors") for file in huggingface_hub.list_repo_files(name))
+        ignored = ["*.bin*"] if has_safetensors else None
+        return huggingface_hub.snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=ignored)
+
+    return from_hub(name, get, offline=offline)
+
+
+def download_file(name: str, revision: str, path: str, *, offline: bool) -> Path:
+    """Download one file of a hub repository, and return its path in the local cache."""
+    import huggingface_hub
+
+    def get(*, local: bool) -> str:
+        return huggingface_hub.hf_hub_download(name, path, revision=revision, local_files_only=local)
+
+    return from_hub(f"{path} of {name}", get, offline=offline)
+
+
+def from_hub(what: str, get: Callable[..., str], *, offline: bool) -> Path:
+    """Try to `get` something from the hub, then from the local cache alone.
+
+    Raises:
+        ValueError: neither has it.
+    """
+    failures = []
+    for place, local in (("huggingface.co", False), ("the local cache", True))[offline:]:
+        try:
+            return Path(get(local=local))
+        except Exception as error:  # no such name, no access, no connection, no space: the library has a class for each
+            reason = "" if local else f": {str(error).strip().splitlines()[0]}" if str(error).strip() else ""
+            failures.append(f"{place} ({type(error).__name__}{reason})")
+    raise ValueError(
+        f"{what} is not to be had: tried {' and '.join(failures)}. Check the name; or, on a machine with a network, "
+        "run `hf download NAME --local-dir FOLDER` and pass the folder; or load() the embedded checkpoint"
+    )
+
+
+def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline: bool) -> tuple[Path, str | None]:
+    """Find the folder that a path or a hub name stands for, and the name if it is the hub's.
+
+    Raises:
+        ValueError: it is neither, or the hub does not have it.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path, None
+    if (
+        isinstance(source, str)
+        and re.fullmatch(r"[\w.-]+/[\w.-]+", source)
+        and not source.startswith(".")
+        and path.suffix != ".pt"
+    ):
+        return download_folder(source, patterns, offline=offline), source
+    raise ValueError(f"{what}{source} is no folder, and no hub name such as suno/bark-small: give one of these")
