@@ -22,8 +22,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from bark_jax.checkpoints.convert import write_safetensors
-from bark_jax.checkpoints.resolve import UNITS, read_safetensors
+from bark_jax.checkpoints.resolve import UNITS
+from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.sound import resample
 
 RATE_HZ = 50  # units in a second
