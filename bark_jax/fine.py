@@ -3,16 +3,16 @@
 In:  codes (2, t), the fine codes of a voice.
 Out: codes (8, t); the first two rows are the given ones.
 
-The model is no language model: it sees 1,024 frames at once, in both directions, and predicts one
-codebook for all of them from the codebooks before it. Longer input goes through windows that
+This model is not autoregressive: it sees 1,024 frames at once, in both directions, and predicts one
+codebook for all of them from the codebooks before it. Longer input is processed in windows that
 advance by 512 frames:
 
     voice (up to 512) | frame 0 ............................................ frame t-1
-    | window 0: 1,024 frames, all behind the voice are written |
-              | window 1, 512 frames on: those from 512 behind the voice's end on are written |
+    | window 0: 1,024 frames; every frame after the voice is written |
+              | window 1, 512 frames later: every frame from 512 after the voice's end is written |
 
-So with a full voice each window writes what the one before did not reach, and without one it writes
-its first half a second time, now with more of what follows in sight.
+With a full voice each window therefore writes only frames that the previous one did not reach. Without a
+voice it writes its first half a second time, now with more of the following frames in view.
 
 The reference is `FineGPT` and `generate_fine` of suno-ai/bark, `bark/model_fine.py` and `generation.py`.
 """
@@ -54,10 +54,10 @@ class FineConfig:
 
 
 class FineModel(nnx.Module):
-    """Predict codebook k of every frame from the codebooks 0 to k of all of them.
+    """Predict codebook k of every frame from codebooks 0 to k of all frames.
 
-    Codebook k itself is an input too: it holds codes where they are known (of a voice, say) and
-    the pad elsewhere. One table serves each codebook both ways: its embeddings, and the head.
+    Codebook k itself is an input too: it holds codes where they are known (those of a voice) and
+    the pad elsewhere. Each codebook has one table, used as its embedding and as its output head.
     """
 
     def __init__(self, cfg: FineConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs):
@@ -82,7 +82,7 @@ class FineModel(nnx.Module):
     def __call__(
         self, codes: Int[Array, "b q t"], codebook: int | Int[Array, ""], count: int | None = None
     ) -> Float[Array, "b t v"]:
-        """Score the first `count` codes (all: the default) of one codebook, in float32."""
+        """Return the logits of the first `count` codes (default: all) of one codebook, in float32."""
         x = self.embed(codes, codebook)
         for block in self.blocks:
             x = block(x)
@@ -101,11 +101,11 @@ def fill_window(
     keys: Key[Array, " b"],
     controls: sampling.Controls,
 ) -> Int[Array, "b q t"]:
-    """Predict codebooks `first` to the last of one window, each seeing those before it.
+    """Predict codebooks `first` to the last of one window, each from the codebooks before it.
 
     Args:
-        count: codes to choose from; the pad is none of them.
-        begin: of each row the first frame to write; those before it are kept.
+        count: codes to choose from, without the pad.
+        begin: the first frame to write in each row; the frames before it are kept.
     """
     model = nnx.merge(graphdef, params)
     unwritten = jnp.arange(codes.shape[2]) >= begin[:, None]
@@ -114,7 +114,7 @@ def fill_window(
         logits = model(codes, codebook, count)
         b, t, v = logits.shape
         prepared = sampling.prepare(logits.reshape(b * t, v), controls).reshape(b, t, v)
-        new = sampling.draw(prepared, jax.vmap(jax.random.fold_in, (0, None))(keys, codebook))
+        new = sampling.sample(prepared, jax.vmap(jax.random.fold_in, (0, None))(keys, codebook))
         return codes.at[:, codebook].set(jnp.where(unwritten, new, codes[:, codebook]))
 
     return jax.lax.fori_loop(first, codes.shape[1], fill_codebook, codes)
@@ -124,7 +124,7 @@ def fill_window(
 class Windows:
     """Hold how one row of frames is cut into windows.
 
-    `total` frames are `history` of the voice, the `new` ones, and padding up to one window.
+    `total` frames: `history` frames of the voice, the `new` ones, and padding up to one window.
     """
 
     new: int
@@ -141,7 +141,7 @@ class Windows:
         return max(0, math.ceil((self.new - (self.length - self.history)) / self.stride)) + 1
 
     def span(self, n: int) -> tuple[int, int]:
-        """Return where window n begins, and the first frame in it to write, counted from there."""
+        """Return the first frame of window n, and the first frame to write, relative to it."""
         begin = min(n * self.stride, self.total - self.length)
         write = min(self.history + n * self.stride, self.total - self.stride)
         return begin, write - begin
@@ -151,13 +151,12 @@ class Windows:
 def next_window(
     filled: Int[Array, "b q t"], shift: Int[Array, " b"], given: Int[Array, "b q t"]
 ) -> Int[Array, "b q t"]:
-    """Move on by `shift` frames: what the window before has filled in is kept, behind it stands what is `given`."""
+    """Advance by `shift` frames: keep the frames that the previous window filled in, then append the `given` ones."""
     moved = jax.vmap(functools.partial(jnp.roll, axis=1))(filled, -shift)
     is_filled = jnp.arange(filled.shape[2]) < filled.shape[2] - shift[:, None]
     return jnp.where(is_filled[:, None], moved, given)
 
 
-@parallel.any_batch("coarse", "voices", "seeds")
 def generate(
     model: FineModel,
     tokens: TokenConfig,
@@ -168,11 +167,13 @@ def generate(
     *,
     on_progress: Progress | None = None,
 ) -> list[Int[np.ndarray, "_ _"]]:
-    """Fill in the codebooks that `coarse` lacks, one row of the batch for each entry.
+    """Predict the codebooks that `coarse` lacks, one row of the batch for each entry.
 
     Args:
-        on_progress: told how many windows are done, and how many there are.
+        on_progress: called with the windows done, and all of them.
     """
+    count = len(coarse)
+    coarse, voices, seeds = parallel.pad_rows(model, coarse, voices, seeds)
     length = tokens.max_fine_input_length
     rows, windows = [], []
     for given, voice in zip(coarse, voices, strict=True):
@@ -186,34 +187,34 @@ def generate(
         windows.append(cut)
 
     total = max(cut.count for cut in windows)
-    # A row that has no window n goes through its last one again; the result is thrown away.
+    # A row without a window n processes its last one again; the result is discarded.
     spans = [[cut.span(min(n, cut.count - 1)) for cut in windows] for n in range(total)]
     graphdef, params = nnx.split(model)
-    place = functools.partial(parallel.place, like=params)
+    shard = functools.partial(parallel.shard_like, like=params)
     keys = sampling.row_keys(seeds, STAGE)
     windows_given = [
         np.stack([codes[:, begin : begin + length] for codes, (begin, _) in zip(rows, span)]) for span in spans
     ]
 
     def fill() -> Iterator[Int[Array, "b q t"]]:
-        """Send off window after window: what one passes on to the next stays on the device."""
-        filled, before = place(windows_given[0]), np.zeros(len(rows), np.int32)
+        """Start one window after another: what the next one needs of it stays on the device."""
+        filled, previous = shard(windows_given[0]), np.zeros(len(rows), np.int32)
         for n, given in enumerate(windows_given):
             begin, write = np.array(spans[n], np.int32).T
             window_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, n)
-            shift, write, given, window_keys = place((begin - before, write, given, window_keys))
-            before, inputs = begin, place(next_window(filled, shift, given))
-            first, count = tokens.n_coarse_codebooks, tokens.codebook_size
-            filled = fill_window(graphdef, params, first, count, inputs, write, window_keys, controls)
+            shift, write, given, window_keys = shard((begin - previous, write, given, window_keys))
+            previous, inputs = begin, shard(next_window(filled, shift, given))
+            first, size = tokens.n_coarse_codebooks, tokens.codebook_size
+            filled = fill_window(graphdef, params, first, size, inputs, write, window_keys, controls)
             yield filled
 
     if on_progress is not None:
         on_progress(0, total)
-    for n, filled in enumerate(sampling.one_behind(fill())):
+    for n, filled in enumerate(sampling.lagged(fill())):
         for row, cut in enumerate(windows):
             if n < cut.count:
                 begin, _ = spans[n][row]
                 rows[row][:, begin : begin + length] = filled[row]
         if on_progress is not None:
             on_progress(n + 1, total)
-    return [codes[:, cut.history : cut.history + cut.new] for codes, cut in zip(rows, windows)]
+    return [codes[:, cut.history : cut.history + cut.new] for codes, cut in zip(rows[:count], windows)]

@@ -14,13 +14,11 @@ more of the package than the paths of its weights.
 """
 
 import contextlib
-import functools
-import inspect
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -138,10 +136,10 @@ def row_sharding(x: Any, mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(DATA, MODEL) if np.ndim(x) == 4 else P(DATA) if np.ndim(x) else P())
 
 
-def place(batch: Any, *, like: Any) -> Any:
-    """Lay out a tree of arrays over the mesh of the weights `like`; return it as it is if they have none.
+def shard_like(batch: Any, *, like: Any) -> Any:
+    """Lay out a tree of arrays over the mesh of the weights `like`; return it unchanged if they have none.
 
-    So the inputs of a compiled function lie alike at every call, and it is compiled once.
+    The inputs of a compiled function are then laid out in the same way at every call, so it compiles once.
     """
     mesh = mesh_of(like)
     if mesh is None:
@@ -150,32 +148,14 @@ def place(batch: Any, *, like: Any) -> Any:
     return jax.tree.unflatten(tree, jax.device_put(arrays, [row_sharding(x, mesh) for x in arrays]))
 
 
-Function = TypeVar("Function", bound=Callable)
+def pad_rows(module: nnx.Module, *columns: Sequence[Any]) -> list[list[Any]]:
+    """Pad lists with an entry for each row of a batch, so that the `data` axis of the module's mesh divides it.
 
-
-def any_batch(*columns: str) -> Callable[[Function], Function]:
-    """Let a function of a module and of lists with an entry for each row take any number of rows.
-
-    The arguments `columns` are these lists. Where the module lies on a mesh whose `data` does not divide the
-    rows, the last one is repeated, and what comes of that is cut off the result, which has as many rows.
+    The last entry is repeated; the caller trims the result. Without a mesh nothing is added.
     """
-
-    def decorate(function: Any) -> Any:
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
-            given = bound.arguments
-            mesh = mesh_of(next(nnx.state(x) for x in given.values() if isinstance(x, nnx.Module)))
-            rows = len(given[columns[0]])
-            missing = -rows % (1 if mesh is None else mesh.shape[DATA])
-            given |= {name: [*given[name], *list(given[name][-1:]) * missing] for name in columns}
-            return function(*bound.args, **bound.kwargs)[:rows]
-
-        return run
-
-    return decorate
+    mesh = mesh_of(nnx.state(module))
+    missing = -len(columns[0]) % (1 if mesh is None else mesh.shape[DATA])
+    return [[*column, *list(column[-1:]) * missing] for column in columns]
 
 
 # ---------------------------------------------------------------------------------------------

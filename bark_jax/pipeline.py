@@ -150,10 +150,10 @@ class Bark:
             "coarse": self._controls("coarse", coarse_temperature, top_k, top_p),
             "fine": self._controls("fine", fine_temperature),
         }
-        prompts, voices, seeds, limits = spoken
+        text_ids, voices, seeds, limits = spoken
         timings: dict[str, float] = {}
         with _timed(timings, "semantic"):
-            ids = self._semantic(prompts, seeds, controls["semantic"], limits, progress)
+            ids = self._semantic(text_ids, voices, seeds, controls["semantic"], limits, progress)
         for words, row in zip(texts, ids, strict=True):
             if not len(row):
                 warnings.warn(f"the model ended {words!r} before its first token: no sound", stacklevel=2)
@@ -229,9 +229,9 @@ class Bark:
     ) -> Any:
         """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
         single, texts = _texts(text)
-        prompts, _, seeds, limits = self._semantic_inputs(texts, voice, seed, max_seconds)
+        text_ids, voices, seeds, limits = self._semantic_inputs(texts, voice, seed, max_seconds)
         controls = self._controls("semantic", temperature, top_k, top_p, min_eos_p)
-        rows = self._semantic(prompts, seeds, controls, limits, progress)
+        rows = self._semantic(text_ids, voices, seeds, controls, limits, progress)
         return rows[0] if single else rows
 
     def semantic_to_coarse(
@@ -349,7 +349,7 @@ class Bark:
     def _semantic_inputs(
         self, texts: list[str], voice: Any, seed: Any, max_seconds: Any
     ) -> tuple[list[np.ndarray], list[Voice | None], list[int], list[int]]:
-        """Check what the first stage needs, row by row: prompts, voices, seeds, limits in tokens."""
+        """Check the inputs of the first stage; return text ids, voices, seeds and limits in tokens."""
         voices, seeds = self._voices(voice, len(texts)), _seeds(seed, len(texts))
         seconds = _for_each("max_seconds", max_seconds, len(texts))
         limits = [semantic.token_limit(one, self.tokens) for one in seconds]
@@ -359,11 +359,8 @@ class Bark:
                     f"{self.name} cannot read {', '.join(map(repr, unknown))} in {show(words)}: write it in letters",
                     stacklevel=3,
                 )
-        prompts = [
-            semantic.prompt(encode(words, self.tokenizer, self.tokens), own, self.tokens)
-            for words, own in zip(texts, voices, strict=True)
-        ]
-        return prompts, voices, seeds, limits
+        ids = [encode(words, self.tokenizer, self.tokens) for words in texts]
+        return ids, voices, seeds, limits
 
     def _voices(self, voice: Any, count: int) -> list[Voice | None]:
         each = _for_each("voice", voice, count)
@@ -373,21 +370,22 @@ class Bark:
     def _controls(self, stage: str, temperature: float | None, *others: Any) -> Controls:
         if temperature is None:
             temperature = getattr(self.tokens, f"{stage}_temperature")
-        return Controls.check(temperature, *others, name=f"{stage}_temperature")
+        return Controls.from_user(temperature, *others, name=f"{stage}_temperature")
 
     def _semantic(
         self,
-        prompts: list[np.ndarray],
+        texts: list[np.ndarray],
+        voices: list[Voice | None],
         seeds: list[int],
         controls: Controls,
         limits: list[int],
         progress: StageProgress,
     ) -> list[Semantic]:
-        if not prompts:
+        if not texts:
             return []
         with _bar("semantic", progress) as report:
             return semantic.generate(
-                self.semantic_model, self.tokens, prompts, seeds, controls, limits, on_progress=report
+                self.semantic_model, self.tokens, texts, voices, seeds, controls, limits=limits, on_progress=report
             )
 
     def _coarse(

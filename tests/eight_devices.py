@@ -36,7 +36,7 @@ GREEDY = {"semantic_temperature": 0, "coarse_temperature": 0, "fine_temperature"
 DRAWN = {"semantic_temperature": 0.9, "coarse_temperature": 0.9, "fine_temperature": 0.9, "min_eos_p": 0.004}
 BATCHES = {"8x1": (1, 3, 8), "4x2": (1, 3), "2x4": (8,), "1x8": (3,)}  # that `data` divides, and that it does not
 SIZES = {"num_layers": 2, "num_heads": 8, "hidden_size": 64}  # of what is only compiled, with Bark's vocabularies
-COARSE = sampling.Plan(steps=60, chunk=128, first_ids=(10_000, 11_024), count=1024, drawable=1024)
+COARSE = sampling.DecodeSpec(steps=60, chunk=128, first_ids=(10_000, 11_024), count=1024, allowed=1024)
 
 compiled: list[str] = []
 

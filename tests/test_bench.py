@@ -247,12 +247,10 @@ def test_both_sides_load_the_same_weights(tmp_path):
     write_random(SHAPES["tiny"], tmp_path)
     make, _ = theirs.prepare(tmp_path, theirs.EAGER)
     bark, others = bark_jax.load(tmp_path), make(12)
-    prompts = [semantic.prompt(np.array([10_050, 10_060]), None, TOKENS)]
-    spoken = others["semantic"](prompts)
+    texts, greedy = [np.array([10_050, 10_060])], sampling.Controls.from_user(0)
+    spoken = others["semantic"](texts)
     np.testing.assert_array_equal(
-        semantic.generate(
-            bark.semantic_model, TOKENS, prompts, [0], sampling.Controls.check(0), [12], early_stop=False
-        ),
+        semantic.generate(bark.semantic_model, TOKENS, texts, [None], [0], greedy, limits=[12], early_stop=False),
         spoken,
     )
     coarse = others["coarse"](spoken[:, :4])

@@ -13,7 +13,7 @@ from bark_jax.sampling import Controls
 
 
 def prepared(logits, **controls):
-    return np.asarray(sampling.prepare(jnp.asarray(logits, jnp.float32), Controls.check(**controls)))
+    return np.asarray(sampling.prepare(jnp.asarray(logits, jnp.float32), Controls.from_user(**controls)))
 
 
 @pytest.mark.parametrize("temperature", [0, 0.3, 0.7, 1, 2.5])
@@ -47,15 +47,15 @@ def test_ties_with_the_last_of_top_k_stay():
 def test_draws_follow_the_probabilities():
     logits = jnp.log(jnp.array([[0.1, 0.6, 0.3]]))
     keys = sampling.row_keys(list(range(4000)), 0)
-    ids = sampling.draw(sampling.prepare(jnp.tile(logits, (4000, 1)), Controls.check(1)), keys)
+    ids = sampling.sample(sampling.prepare(jnp.tile(logits, (4000, 1)), Controls.from_user(1)), keys)
     np.testing.assert_allclose(np.bincount(np.asarray(ids)) / 4000, [0.1, 0.6, 0.3], atol=0.03)
 
 
 def test_a_row_draws_the_same_numbers_in_any_batch_and_under_any_default_generator():
     logits = jax.random.normal(jax.random.key(0), (3, 1000))
-    together = sampling.draw(logits, sampling.row_keys([5, 6, 7], 1))
+    together = sampling.sample(logits, sampling.row_keys([5, 6, 7], 1))
     with jax.default_prng_impl("rbg"):
-        alone = [sampling.draw(logits[i : i + 1], sampling.row_keys([5 + i], 1))[0] for i in range(3)]
+        alone = [sampling.sample(logits[i : i + 1], sampling.row_keys([5 + i], 1))[0] for i in range(3)]
     assert together.tolist() == [int(i) for i in alone]
 
 
@@ -71,7 +71,7 @@ def test_stages_and_seeds_have_their_own_random_numbers():
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": math.inf}, "temperature is inf"),
         ({"temperature": "warm"}, "temperature is 'warm'"),
-        ({"temperature": 1, "top_k": 0}, "top_k is 0, it must be a whole number from 1 on"),
+        ({"temperature": 1, "top_k": 0}, "top_k is 0, it must be a whole number of 1 or more"),
         ({"temperature": 1, "top_k": 2.5}, "top_k is 2.5"),
         ({"temperature": 1, "top_k": True}, "top_k is True"),
         ({"temperature": 1, "top_p": 0}, "top_p is 0, it must be above 0 and at most 1"),
@@ -82,7 +82,7 @@ def test_stages_and_seeds_have_their_own_random_numbers():
 )
 def test_bad_controls_are_refused(bad, message):
     with pytest.raises(ValueError, match=message):
-        Controls.check(**bad)
+        Controls.from_user(**bad)
 
 
 def test_a_huge_top_k_keeps_everything():

@@ -149,9 +149,8 @@ def test_progress_is_told(pair):
     both, reports = pair(), []
     from bark_jax.sampling import Controls
 
-    prompt = semantic.prompt(ids(both, "Hello"), None, both.tokens)
     semantic.generate(
-        both.ours.semantic_model, both.tokens, [prompt], [0], Controls.check(1), [20], early_stop=False,
-        on_progress=lambda done, total: reports.append((done, total)),
+        both.ours.semantic_model, both.tokens, [ids(both, "Hello")], [None], [0], Controls.from_user(1), limits=[20],
+        early_stop=False, on_progress=lambda done, total: reports.append((done, total)),
     )  # fmt: skip
     assert reports[-1] == (20, 20)

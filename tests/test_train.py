@@ -35,7 +35,7 @@ from bark_jax.voices import Voice
 TINY = recipe.TINY
 TOKENS = TINY.tokens
 TEXTS = ["Hello, my dog.", "21 cats", "where is it?", "no.", "yes, and now", "a song"]
-GREEDY = sampling.Controls.check(0)
+GREEDY = sampling.Controls.from_user(0)
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def as_batch(example):
 def test_semantic_training_reads_what_generation_reads(voice):
     model = lively(functools.partial(GPT, TINY.semantic))
     ids = np.array([3, 4, 9], np.int32) + TOKENS.text_encoding_offset
-    prompt = semantic.prompt(ids, voice, TOKENS)
-    (drawn,) = semantic.generate(model, TOKENS, [prompt], [0], GREEDY, [TOKENS.max_new_tokens], early_stop=False)
+    limits = [TOKENS.max_new_tokens]
+    (drawn,) = semantic.generate(model, TOKENS, [ids], [voice], [0], GREEDY, limits=limits, early_stop=False)
     example = language.semantic_example(ids, drawn, voice, TOKENS)
     batch = as_batch(example)
     logits = language.said_logits(model, batch["prompt"], batch["read"])[0]

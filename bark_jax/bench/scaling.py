@@ -40,14 +40,7 @@ from bark_jax.pipeline import DTYPES, check_dtype, load
 from bark_jax.tokens import TokenConfig
 
 TOKENS = TokenConfig()
-SEMANTIC = sampling.Plan(
-    steps=semantic.WINDOW_STEPS,
-    chunk=TOKENS.max_input_semantic_length,
-    first_ids=(0,),
-    count=TOKENS.eos_token_id + 1,
-    drawable=TOKENS.semantic_vocab_size,
-    eos=TOKENS.eos_token_id,
-)
+SEMANTIC = semantic.decode_spec(TOKENS)
 SECONDS, ROWS, HEAD_WIDTH = 0.4, 3, 4  # of what is tried out: rows that few meshes divide
 
 
@@ -66,7 +59,7 @@ def lay_out(module: nnx.Module, mesh: Mesh) -> nnx.State:
 
 
 def lay_out_rows(batch: Any, mesh: Mesh) -> Any:
-    """Describe arrays as `parallel.place` would lay them out."""
+    """Describe arrays as `parallel.shard_like` would lay them out."""
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=parallel.row_sharding(x, mesh)), batch
     )
@@ -83,18 +76,18 @@ def bytes_on_each(described: Any) -> int:
 # ---------------------------------------------------------------------------------------------
 
 
-def decode_program(model: GPT, plan: sampling.Plan, mesh: Mesh, batch: int) -> Compiled:
+def decode_program(model: GPT, spec: sampling.DecodeSpec, mesh: Mesh, batch: int) -> Compiled:
     """Compile the reading of a prompt and a window of steps for a mesh; the model may be abstract."""
     graphdef, _ = nnx.split(model)
 
     def inputs() -> tuple[Any, ...]:
         state = sampling.start(model, [0] * batch, [1] * batch, slots=model.cfg.block_size)
-        prompt, row = jnp.zeros((batch, 2, plan.chunk), jnp.int32), jnp.zeros(batch, jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), semantic.STAGE), sampling.Controls.check(0)
+        prompt, row = jnp.zeros((batch, 2, spec.chunk), jnp.int32), jnp.zeros(batch, jnp.int32)
+        keys, controls = sampling.row_keys(range(batch), semantic.STAGE), sampling.Controls.from_user(0)
         return state, prompt, row, row, keys, controls
 
     described = lay_out_rows(jax.eval_shape(inputs), mesh)
-    return sampling.decode_window.lower(graphdef, lay_out(model, mesh), plan, *described).compile()
+    return sampling.decode_window.lower(graphdef, lay_out(model, mesh), spec, *described).compile()
 
 
 def window_program(model: FineModel, mesh: Mesh, batch: int) -> Compiled:
@@ -103,7 +96,7 @@ def window_program(model: FineModel, mesh: Mesh, batch: int) -> Compiled:
 
     def inputs() -> tuple[Any, ...]:
         codes = jnp.zeros((batch, TOKENS.n_fine_codebooks, TOKENS.max_fine_input_length), jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), fine.STAGE), sampling.Controls.check(0)
+        keys, controls = sampling.row_keys(range(batch), fine.STAGE), sampling.Controls.from_user(0)
         return codes, jnp.zeros(batch, jnp.int32), keys, controls
 
     described = lay_out_rows(jax.eval_shape(inputs), mesh)

@@ -47,12 +47,13 @@ class Measurement:
 
 
 def our_stages(bark: Bark, n: int) -> Stages:
-    """Return the stages, the first of which draws exactly n semantic tokens a row."""
+    """Return the stages; the first samples exactly n semantic tokens a row."""
 
-    def to_semantic(prompts):
-        controls, seeds = Controls.check(TOKENS.semantic_temperature), list(range(len(prompts)))
-        limits = [n] * len(prompts)
-        return semantic.generate(bark.semantic_model, TOKENS, prompts, seeds, controls, limits, early_stop=False)
+    def to_semantic(texts):
+        b, controls = len(texts), Controls.from_user(TOKENS.semantic_temperature)
+        return semantic.generate(
+            bark.semantic_model, TOKENS, texts, [None] * b, list(range(b)), controls, limits=[n] * b, early_stop=False
+        )
 
     later = {"coarse": bark.semantic_to_coarse, "fine": bark.coarse_to_fine, "codec": bark.decode}
     return {"semantic": to_semantic, **later}
@@ -157,7 +158,7 @@ def measure_batch(
     profile: Path | None = None,
 ) -> dict[str, Any]:
     """Measure a batch of n semantic tokens a row: "rows" of ours, seconds of the "others", and who is "left_out"."""
-    prompts = [semantic.prompt(text.encode(TEXT, bark.tokenizer, TOKENS), None, TOKENS)] * batch
+    texts = [text.encode(TEXT, bark.tokenizer, TOKENS)] * batch
     ready, left_out = {}, {}
     for who, make in others.items():
         say(f"batch of {batch}: {who}, warm-up")
@@ -166,19 +167,21 @@ def measure_batch(
             left_out[who] = why
         else:
             ready[who] = make(n)
-    passes = run_passes(prompts, our_stages(bark, n), ready, repeats, profile)
+    passes = run_passes(texts, our_stages(bark, n), ready, repeats, profile)
     measured, spoken = measure_stages(bark, passes, limits), passes.made["semantic"]
     say(f"batch of {batch}: prompts and steps apart")
     heard = min(n, TOKENS.max_semantic_history)  # behind these the coarse stage has to read its prompt anew
 
-    def draw(n):
-        return our_stages(bark, n)["semantic"](prompts)
+    def sample(n):
+        return our_stages(bark, n)["semantic"](texts)
 
-    def draw_coarse(n):
+    def sample_coarse(n):
         return bark.semantic_to_coarse([row[:n] for row in spoken])
 
-    measured += measure_decoding("semantic", bark.semantic_model, draw, n, TOKENS.eos_token_id + 1, limits, repeats)
-    measured += measure_decoding("coarse", bark.coarse_model, draw_coarse, heard, TOKENS.codebook_size, limits, repeats)
+    measured += measure_decoding("semantic", bark.semantic_model, sample, n, TOKENS.eos_token_id + 1, limits, repeats)
+    measured += measure_decoding(
+        "coarse", bark.coarse_model, sample_coarse, heard, TOKENS.codebook_size, limits, repeats
+    )
     return {
         "rows": [row.to_dict() for row in measured],
         "others": {who: passes.seconds[who] for who in ready},

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bark_jax import semantic
 from bark_jax.checkpoints.random import TOKENS
 from bark_jax.tokens import flatten_codebooks, unflatten_codebooks
 
@@ -133,8 +134,9 @@ def stages(model: Any, n: int) -> Stages:
     def array(x):
         return x.cpu().numpy()  # which waits for the device
 
-    def to_semantic(prompts):
-        return array(model.semantic.generate(batch(prompts)[:, 0] - TOKENS.text_encoding_offset, spoken))
+    def to_semantic(texts):
+        prompts = batch([semantic.prompt(ids, None, TOKENS)[0] for ids in texts])
+        return array(model.semantic.generate(prompts - TOKENS.text_encoding_offset, spoken))
 
     def to_coarse(rows):
         flat = array(model.coarse_acoustics.generate(batch(rows), spoken, heard, ids.codebook_size))
