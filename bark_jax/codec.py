@@ -78,7 +78,7 @@ class ResidualQuantizer(nnx.Module):
         def step(residual, entries):
             crossed = jnp.matmul(residual, entries.T, precision=lax.Precision.HIGHEST)
             distance = jnp.sum(residual**2, axis=-1, keepdims=True) - 2 * crossed + jnp.sum(entries**2, axis=-1)
-            code = jnp.argmin(distance, axis=-1)
+            code = jnp.argmin(distance, axis=-1).astype(jnp.int32)
             return residual - entries[code], code
 
         codebooks = self.codebooks[:q].astype(jnp.float32)

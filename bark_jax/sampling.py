@@ -113,7 +113,7 @@ def prepare(logits: Float[Array, "b v"], controls: Controls) -> Float[Array, "b 
 
 def sample(prepared: Float[Array, "b *t v"], keys: Key[Array, " b"]) -> Int[Array, "b *t"]:
     """Sample ids, each row with its own key: the Gumbel-max trick, argmax(logits + Gumbel noise)."""
-    noise = jax.vmap(functools.partial(jax.random.gumbel, shape=prepared.shape[1:]))(keys)
+    noise = jax.vmap(functools.partial(jax.random.gumbel, shape=prepared.shape[1:], dtype=jnp.float32))(keys)
     return jnp.argmax(prepared + noise, axis=-1).astype(jnp.int32)
 
 
