@@ -26,8 +26,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 import bark_jax  # noqa: E402
 from bark_jax import parallel, sampling  # noqa: E402
 from bark_jax.bench import scaling  # noqa: E402
-from bark_jax.train import loop, recipe  # noqa: E402
-from bark_jax.train import transformers as language  # noqa: E402
+from bark_jax.train import loop, recipe, transformers  # noqa: E402
 
 TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon", "light", "the world", "moon", "egg egg", "little"]
 VOICES = [None, "announcer", "v2/en_speaker_6", "de_speaker_0"] * 2
@@ -119,13 +118,13 @@ def training() -> dict:
     tiny, rng = recipe.TINY, np.random.default_rng(0)
     units = [rng.integers(0, tiny.tokens.semantic_vocab_size, n).astype(np.int32) for n in range(10, 40)]
     ids = [tiny.tokens.text_encoding_offset + rng.integers(2, 30, 8).astype(np.int32) for _ in units]
-    data = language.Tokens(ids, units, [np.zeros((0, 0), np.int32) for _ in units])
+    data = transformers.Tokens(ids, units, [np.zeros((0, 0), np.int32) for _ in units], ["a"] * len(units))
     how = dataclasses.replace(tiny.semantic_training, steps=4, batch=6)
     many, one = loop.sharing(jax.devices(), how.batch), jax.devices()[:1]
     weights = []
     for devices in (many, one):
         with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(loop, "sharing", return_value=devices):
-            model = language.train_semantic(tiny.semantic, tiny.tokens, data, how, Path(folder))
+            model = transformers.train_semantic(tiny.semantic, tiny.tokens, data, how, Path(folder))
         weights.append(jax.tree.leaves(nnx.state(model)))
     return {"devices": len(many), "difference": max(float(np.abs(a - b).max()) for a, b in zip(*weights))}
 

@@ -24,10 +24,9 @@ from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.pipeline import Bark
+from bark_jax.train import batches, data, evaluate, examples, loop, recipe, transformers, units
 from bark_jax.train import cli as training_command
 from bark_jax.train import codec as codec_training
-from bark_jax.train import data, evaluate, loop, recipe, units
-from bark_jax.train import transformers as language
 from bark_jax.train.letters import letters_tokenizer
 from bark_jax.train.run import Run
 from bark_jax.voices import Voice
@@ -93,9 +92,9 @@ def test_semantic_training_reads_what_generation_reads(voice):
     ids = np.array([3, 4, 9], np.int32) + TOKENS.text_encoding_offset
     limits = [TOKENS.max_new_tokens]
     (drawn,) = semantic.generate(model, TOKENS, [ids], [voice], [0], GREEDY, limits=limits, early_stop=False)
-    example = language.semantic_example(ids, drawn, voice, TOKENS)
+    example = examples.semantic_example(ids, drawn, voice, TOKENS)
     batch = as_batch(example)
-    logits = language.said_logits(model, batch["prompt"], batch["read"])[0]
+    logits = transformers.next_logits(model, batch["prompt"], batch["inputs"])[0]
     assert len(set(drawn.tolist())) > 3
     np.testing.assert_array_equal(jnp.argmax(logits[:, : TOKENS.semantic_vocab_size], axis=-1), drawn)
 
@@ -108,11 +107,11 @@ def test_coarse_training_reads_what_generation_reads(voice, n):
     (codes,) = coarse.generate(model, TOKENS, [given], [voice], [0], GREEDY)
     flat = coarse.flatten_codebooks(codes, TOKENS)
     for step in range(0, len(flat), TOKENS.sliding_window_len):
-        example = language.coarse_example(given, codes, step, voice, TOKENS)
+        example = examples.coarse_example(given, codes, step, voice, TOKENS)
         new = flat[step : step + TOKENS.sliding_window_len]
-        np.testing.assert_array_equal(example["said"][-len(new) :], new)
+        np.testing.assert_array_equal(example["targets"][-len(new) :], new)
         batch = as_batch(example)
-        logits = language.said_logits(model, batch["prompt"], batch["read"])[0, -len(new) :]
+        logits = transformers.next_logits(model, batch["prompt"], batch["inputs"])[0, -len(new) :]
         first = TOKENS.coarse_offset(0) + (new - TOKENS.coarse_offset(0)) // TOKENS.codebook_size * TOKENS.codebook_size
         own = np.stack([row[at : at + TOKENS.codebook_size] for row, at in zip(logits, first)])
         np.testing.assert_array_equal(first + own.argmax(axis=-1), new)
@@ -124,32 +123,32 @@ def test_fine_training_reads_what_generation_reads(voice):
     history = 0 if voice is None else voice.fine.shape[1]
     given = random_voice(5, 60).coarse[:, : TOKENS.max_fine_input_length - history]  # the whole window
     (codes,) = fine.generate(model, TOKENS, [given], [voice], [0], GREEDY)
-    example = language.fine_example(codes, voice, TOKENS, np.random.default_rng(0))
+    example = examples.fine_example(codes, voice, TOKENS, np.random.default_rng(0))
     batch = as_batch(example)
     assert example["begin"] == history
-    loss = loop.on_one_device(functools.partial(language.codebook_loss, tokens=TOKENS))
+    loss = loop.on_one_device(functools.partial(transformers.codebook_loss, tokens=TOKENS))
     for codebook in range(TOKENS.n_coarse_codebooks, TOKENS.n_fine_codebooks):
         _, figures = loss(model, batch, jnp.int32(codebook))
         assert figures["accuracy"] == 1
 
 
-def test_the_end_is_said_unless_the_tokens_run_out():
+def test_the_end_is_a_target_unless_the_tokens_run_out():
     ids = np.array([TOKENS.text_encoding_offset], np.int32)
-    short = language.semantic_example(ids, random_units(0, 4), None, TOKENS)
-    assert short["said"].tolist() == [*random_units(0, 4), TOKENS.eos_token_id]
-    assert short["read"].tolist() == [TOKENS.semantic_infer_token, *random_units(0, 4)]
-    long = language.semantic_example(ids, random_units(0, TOKENS.max_new_tokens), None, TOKENS)
-    assert TOKENS.eos_token_id not in long["said"]
+    short = examples.semantic_example(ids, random_units(0, 4), None, TOKENS)
+    assert short["targets"].tolist() == [*random_units(0, 4), TOKENS.eos_token_id]
+    assert short["inputs"].tolist() == [TOKENS.semantic_infer_token, *random_units(0, 4)]
+    long = examples.semantic_example(ids, random_units(0, TOKENS.max_new_tokens), None, TOKENS)
+    assert TOKENS.eos_token_id not in long["targets"]
 
 
 def test_padding_teaches_nothing():
     model = lively(functools.partial(GPT, TINY.semantic))
     ids = np.array([TOKENS.text_encoding_offset], np.int32)
-    alone = [language.semantic_example(ids, random_units(i, n), None, TOKENS) for i, n in enumerate((4, 30))]
-    loss = loop.on_one_device(functools.partial(language.semantic_loss, tokens=TOKENS, step=jnp.int32(0)))
-    losses = [float(loss(model, language.stack([example]))[0]) for example in alone]
-    together = float(loss(model, language.stack(alone))[0])
-    counts = [len(example["said"]) for example in alone]
+    alone = [examples.semantic_example(ids, random_units(i, n), None, TOKENS) for i, n in enumerate((4, 30))]
+    loss = loop.on_one_device(functools.partial(transformers.semantic_loss, tokens=TOKENS, step=jnp.int32(0)))
+    losses = [float(loss(model, examples.stack([example]))[0]) for example in alone]
+    together = float(loss(model, examples.stack(alone))[0])
+    counts = [len(example["targets"]) for example in alone]
     assert together == pytest.approx(np.average(losses, weights=counts), rel=1e-5)
 
 
@@ -251,7 +250,7 @@ def test_losses_are_logged(run):
 def test_training_lowers_the_loss(run, tmp_path, dtype):
     how = dataclasses.replace(TINY.semantic_training, steps=loop.REPORT_STEPS * 2, batch=8, rate=1e-2, dtype=dtype)
     with jax.numpy_dtype_promotion("standard"):  # flax's LayerNorm mixes the two
-        language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+        transformers.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
     first, last = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert last["loss"] < 0.8 * first["loss"]
     assert (first["step"], last["step"]) == (50, 100)
@@ -276,25 +275,25 @@ def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
         other.codec()
 
 
-def test_the_read_units_are_corrupted_and_nothing_else(run, tmp_path, monkeypatch):
+def test_the_input_units_are_corrupted_and_nothing_else(run, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: seen.append(batch(0)) or start())
     for corrupted in (0.0, 0.5):
-        how = dataclasses.replace(TINY.semantic_training, corrupted=corrupted, batch=6)
-        language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+        how = dataclasses.replace(TINY.semantic_training, corruption_rate=corrupted, batch=6)
+        transformers.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
     clean, noisy = seen
-    np.testing.assert_array_equal(clean["said"], noisy["said"])
+    np.testing.assert_array_equal(clean["targets"], noisy["targets"])
     np.testing.assert_array_equal(clean["prompt"], noisy["prompt"])
-    counts = clean["said"] != language.IGNORED
-    assert 0.2 < (clean["read"] != noisy["read"])[counts].mean() < 0.6
-    assert (noisy["read"][:, 0] == TOKENS.semantic_infer_token).all()
+    counts = clean["targets"] != batches.IGNORED
+    assert 0.2 < (clean["inputs"] != noisy["inputs"])[counts].mean() < 0.6
+    assert (noisy["inputs"][:, 0] == TOKENS.semantic_infer_token).all()
 
 
-def test_a_look_ahead_is_trained_and_left_behind(run, tmp_path):
-    how = dataclasses.replace(TINY.semantic_training, look_weight=0.5, steps=loop.REPORT_STEPS, rate=1e-2)
-    model = language.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+def test_a_lookahead_is_trained_and_left_out_of_the_model(run, tmp_path):
+    how = dataclasses.replace(TINY.semantic_training, lookahead_weight=0.5, steps=loop.REPORT_STEPS, rate=1e-2)
+    model = transformers.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
     logged = json.loads((tmp_path / "log.jsonl").read_text())
-    assert logged["look"] < np.log(TOKENS.eos_token_id + 1)
+    assert logged["lookahead"] < np.log(TOKENS.eos_token_id + 1)
     assert nnx.state(model).keys() == nnx.state(run.semantic()).keys()
 
 
@@ -303,7 +302,7 @@ def test_fine_tables_begin_as_the_entries_of_the_codec(run, tmp_path, monkeypatc
     monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: start())
     codebooks = run.codec().quantizer.codebooks[...]
     entries, more = codebooks[: TINY.fine.n_codes_total], jnp.concatenate([codebooks] * 2)  # EnCodec has 32
-    model = language.train_fine(TINY.fine, TOKENS, run.tokens(), TINY.fine_training, tmp_path, entries=more)
+    model = transformers.train_fine(TINY.fine, TOKENS, run.tokens(), TINY.fine_training, tmp_path, entries=more)
     tables = model.codebook_embeddings[:, : TOKENS.codebook_size]
     products = [np.einsum("qd,rd->qr", x, x) for x in (entries.sum(axis=0), tables.sum(axis=0))]
     np.testing.assert_allclose(*(x / np.abs(x).max() for x in products), atol=1e-4)
@@ -312,7 +311,7 @@ def test_fine_tables_begin_as_the_entries_of_the_codec(run, tmp_path, monkeypatc
 @pytest.mark.parametrize(("kind", "cfg"), [(GPT, TINY.semantic), (FineModel, TINY.fine)])
 def test_no_two_kernels_begin_alike(kind, cfg):
     make = functools.partial(kind, dataclasses.replace(cfg, num_layers=2))
-    drawn = [x.ravel()[:4] for x in jax.tree.leaves(nnx.state(language.fresh(make, seed=0))) if x.ndim > 1]
+    drawn = [x.ravel()[:4] for x in jax.tree.leaves(nnx.state(transformers.fresh(make, seed=0))) if x.ndim > 1]
     assert len({tuple(np.round(x / x[0], 3).tolist()) for x in drawn}) == len(drawn)
 
 
@@ -509,7 +508,7 @@ def test_a_folder_that_is_no_recordings_is_refused(tmp_path, content, message):
 
 def test_a_line_may_lack_its_normalised_text(tmp_path):
     (tmp_path / "metadata.csv").write_text("7|hello|\n8|2|two\n")
-    assert data.read_metadata(tmp_path) == [("7", "hello"), ("8", "two")]
+    assert data.read_metadata(tmp_path) == [("7", "hello", ""), ("8", "two", "")]
 
 
 def test_a_recording_of_nothing_has_no_units():

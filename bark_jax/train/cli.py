@@ -50,6 +50,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of this part, where the recipe's will not do; a codec's decoder is not trained further then",
     )
+    command.add_argument(
+        "--seconds", type=int, metavar="N", help="the most that training this part may take; the rate follows the clock"
+    )
     command.add_argument("--batch", type=int, metavar="N", help="recordings or sequences of a step of this part")
     command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
 
@@ -64,10 +67,10 @@ def run(options: argparse.Namespace) -> None:
     loop.use_all_cores(options.cores or os.cpu_count() or 1)
     chosen = recipe.read(options.config)
     used = chosen
-    for name in ("steps", "batch"):
+    for name in ("steps", "seconds", "batch"):
         if (number := getattr(options, name)) is not None:
             used = changed(used, options.part, name, number)
-    made = Run(options.output, chosen, options.data, begin=options.begin, used=used)
+    made = Run(options.output, chosen, options.data, begin=options.begin, overrides=used)
     parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
     for part in parts:
         if part == "checkpoint":

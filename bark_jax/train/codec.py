@@ -149,7 +149,7 @@ def train(
     model = begin or Codec(cfg, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
     unquantised_steps = 0 if begin else how.unquantised_steps
-    optimizer = loop.adam(how.rate, how.steps, b1=0.8, b2=0.99)
+    optimizer = loop.adam(b1=0.8, b2=0.99)
     batch = functools.partial(cut, cfg, how, recordings)
 
     def start() -> loop.State:
@@ -174,13 +174,14 @@ def train(
         total = total + how.commitment_weight * parts["commitment"] + how.look_weight * parts["look"]
         return total, ({"loss": total} | parts, codes, residuals)
 
-    def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
-        is_quantised = (step >= unquantised_steps).astype(jnp.float32)
+    def update(state: loop.State, batch: Any, moment: loop.Moment) -> tuple[loop.State, loop.Losses]:
+        is_quantised = (moment.step >= unquantised_steps).astype(jnp.float32)
         gradients, (losses, codes, residuals) = loop.mean_gradients(
             loss, state["params"], state["codebooks"], batch, is_quantised
         )
-        params, optimizer_state = loop.descend(optimizer, gradients, state["params"], state["optimizer"])
-        key = jax.random.fold_in(jax.random.key(how.seed), step)
+        rate = loop.learning_rate(how.rate, moment, how.steps)
+        params, optimizer_state = loop.descend(optimizer, gradients, state["params"], state["optimizer"], rate)
+        key = jax.random.fold_in(jax.random.key(how.seed), moment.step)
         averaged = average_codebooks(state["codebooks"], codes, residuals, key)
         codebooks = jax.tree.map(lambda new, old: jnp.where(is_quantised > 0, new, old), averaged, state["codebooks"])
         state = {
@@ -223,7 +224,7 @@ def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folde
     The codes stay as they are, and with them all that has learnt them. At half the rate, and with a quarter of
     the weight of the waveform difference: the pitches are in step by now, what is missing is detail.
     """
-    cfg, optimizer = model.cfg, loop.adam(how.rate / 2, how.decoder_steps, b1=0.8, b2=0.99)
+    cfg, optimizer = model.cfg, loop.adam(b1=0.8, b2=0.99)
     graphdef, decoder, rest = nnx.split(model, nnx.PathContains("decoder"), ...)
 
     def start() -> loop.State:
@@ -237,9 +238,10 @@ def tune_decoder(model: Codec, how: CodecTraining, recordings: Recordings, folde
         total, parts = sound_loss(x, y, cfg.sampling_rate, how.waveform_weight / 4)
         return total, {"loss": total} | parts
 
-    def update(state: loop.State, batch: Any, step: Array) -> tuple[loop.State, loop.Losses]:
+    def update(state: loop.State, batch: Any, moment: loop.Moment) -> tuple[loop.State, loop.Losses]:
         gradients, losses = loop.mean_gradients(loss, state["params"], state["rest"], batch)
-        params, moments = loop.descend(optimizer, gradients, state["params"], state["optimizer"])
+        rate = loop.learning_rate(how.rate / 2, moment, how.decoder_steps)
+        params, moments = loop.descend(optimizer, gradients, state["params"], state["optimizer"], rate)
         return state | {"params": params, "optimizer": moments}, jax.lax.pmean(losses, loop.DATA)
 
     batch = functools.partial(cut, cfg, how, recordings)

@@ -1,7 +1,7 @@
 """Recordings: a folder in LJSpeech's layout, prepared once into one array of samples.
 
-    FOLDER/metadata.csv    id|text|normalised text        ──prepare──▶  PREPARED/samples.npy   int16 (n,)
-    FOLDER/wavs/id.wav                                                  PREPARED/recordings.json
+    FOLDER/metadata.csv    id|text|normalised text|speaker    ──prepare──▶  PREPARED/samples.npy   int16 (n,)
+    FOLDER/wavs/id.wav                                                      PREPARED/recordings.json
 
 `samples.npy` holds the recordings end to end and is mapped, never read as a whole.
 """
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int16
@@ -31,6 +32,7 @@ class Recordings:
     folder: Path
     sample_rate: int
     texts: list[str]
+    speakers: list[str]  # of each; one name for all where nobody is named
     lengths: np.ndarray  # samples of each
 
     @classmethod
@@ -40,10 +42,17 @@ class Recordings:
         if not path.is_file():
             raise ValueError(f"{folder} has no {RECORDINGS}: it holds no prepared recordings")
         content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(folder, content["sample_rate"], content["texts"], np.array(content["lengths"]))
+        texts = content["texts"]
+        speakers = content.get("speakers", [""] * len(texts))
+        return cls(folder, content["sample_rate"], texts, speakers, np.array(content["lengths"]))
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def are_of(self, entries: "list[Entry]") -> bool:
+        """Tell whether these are the recordings that `read_metadata` found."""
+        found = [(entry.text, entry.speaker) for entry in entries]
+        return found == list(zip(self.texts, self.speakers, strict=True))
 
     @functools.cached_property
     def samples(self) -> Int16[np.ndarray, " n"]:
@@ -72,21 +81,33 @@ class Recordings:
         return np.stack([self.samples[i : i + length] for i in start]).astype(np.float32) / FULL_SCALE
 
 
-def read_metadata(folder: Path) -> list[tuple[str, str]]:
-    """Read ids and texts of a folder in LJSpeech's layout; the normalised text, where there is one.
+class Entry(NamedTuple):
+    """Hold one line of `metadata.csv`."""
+
+    name: str  # of the recording, wavs/NAME.wav
+    text: str  # the normalised text, where there is one
+    speaker: str = ""
+
+
+def read_metadata(folder: Path) -> list[Entry]:
+    """Read the `metadata.csv` of a folder in LJSpeech's layout, whose fourth column may name the speaker.
 
     Raises:
-        ValueError: there is no such file, or a line has no text.
+        ValueError: there is no such file, a line has no text, or a name that is no file of `wavs`.
     """
     path = folder / METADATA
     if not path.is_file():
         raise ValueError(f"{folder} has no {METADATA}: each line of it is `id|text`, and wavs/id.wav is the recording")
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE))
-    wrong = [number for number, line in enumerate(lines, 1) if not "".join(line[1:]).strip()]
+    wrong = [number for number, line in enumerate(lines, 1) if not "".join(line[1:3]).strip()]
     if wrong or not lines:
         raise ValueError(f"{path} has no `id|text` in line {wrong[0] if wrong else 1}")
-    return [(line[0], next(text for text in reversed(line) if text.strip())) for line in lines]
+    entries = [Entry(line[0], next(text for text in reversed(line[1:3]) if text.strip()), *line[3:4]) for line in lines]
+    for number, entry in enumerate(entries, 1):
+        if Path(entry.name).name != entry.name:
+            raise ValueError(f"{path} names {entry.name!r} in line {number}: an id is the name of a file in wavs/")
+    return entries
 
 
 def prepare(folder: Path, output: Path, sample_rate: int) -> Recordings:
@@ -97,12 +118,17 @@ def prepare(folder: Path, output: Path, sample_rate: int) -> Recordings:
     """
     entries = read_metadata(folder)
     output.mkdir(parents=True, exist_ok=True)
-    parts = [load(folder / "wavs" / f"{name}.wav", sample_rate) for name, _ in tqdm(entries, "prepare", unit="file")]
+    parts = [load(folder / "wavs" / f"{each.name}.wav", sample_rate) for each in tqdm(entries, "prepare", unit="file")]
     lengths = [len(part) for part in parts]
     whole = open_memmap(output / SAMPLES, mode="w+", dtype=np.int16, shape=(sum(lengths),))
     np.concatenate(parts, out=whole)
     whole.flush()
-    content = {"sample_rate": sample_rate, "texts": [text for _, text in entries], "lengths": lengths}
+    content = {
+        "sample_rate": sample_rate,
+        "texts": [each.text for each in entries],
+        "speakers": [each.speaker for each in entries],
+        "lengths": lengths,
+    }
     with new_file(output / RECORDINGS, force=True) as file:
         file.write(json.dumps(content).encode())
     return Recordings.open(output)

@@ -151,13 +151,13 @@ def evaluate(
         folder = Path(data or temporary)
         if data is None:
             teacher.record(unseen_texts(count, SEED), folder)
-        fitting = [entry for entry in read_metadata(folder) if fits(entry[1], bark.tokenizer, bark.tokens)]
+        fitting = [entry for entry in read_metadata(folder) if fits(entry.text, bark.tokenizer, bark.tokens)]
         entries = fitting[:count]
         if not entries:
             raise ValueError(f"{folder} has no text of {bark.tokens.max_input_semantic_length} tokens or fewer")
         rate = bark.sample_rate
-        recordings = [load(folder / "wavs" / f"{name}.wav", rate) / np.float32(FULL_SCALE) for name, _ in entries]
-    texts = [text for _, text in entries]
+        recordings = [load(folder / "wavs" / f"{each.name}.wav", rate) / np.float32(FULL_SCALE) for each in entries]
+    texts = [each.text for each in entries]
     words: list[str] = []
     if "pocketsphinx" in use:
         every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}

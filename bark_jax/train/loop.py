@@ -1,12 +1,14 @@
 """The training loop that all networks share: data parallel, resumable, with progress and a log.
 
-    batch(step) ──▶ update(state, batch, step) ──▶ state, losses       on all devices, each with its part of the batch
+    batch(step) ──▶ update(state, batch, moment) ──▶ state, losses     on all devices, each with its part of the batch
 
 A batch, and every random number of an update, depends on the seed and the number of the step alone. So a
-run that was killed and started again ends with the same weights as one that was not.
+run that was killed and started again ends with the same weights as one that was not; unless it has a limit
+of time: then the learning rate follows the clock.
 """
 
 import concurrent.futures
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +26,24 @@ from tqdm import tqdm
 
 DATA = "data"  # the axis of the mesh over which a batch is shared
 REPORT_STEPS = 50
+AHEAD_STEPS = 8  # that the host may be ahead of the device
 SAVE_S = 120  # seconds between two checkpoints
+WARM_UP_STEPS = 100
 
 State = dict[str, Any]
 Losses = dict[str, jax.Array]
-Update = Callable[[State, Any, jax.Array], tuple[State, Losses]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """Say where in its training an update stands."""
+
+    step: jax.Array  # updates before it, int32
+    progress: jax.Array  # the share of the training that is done, 0 to 1
+
+
+Update = Callable[[State, Any, Moment], tuple[State, Losses]]
 
 
 def use_all_cores(count: int) -> None:
@@ -39,19 +54,23 @@ def use_all_cores(count: int) -> None:
     jax.config.update("jax_num_cpu_devices", count)
 
 
-def adam(rate: float, steps: int, *, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransformation:
-    """Build Adam with a warm-up of 100 steps, a cosine down to 3% of the rate, and clipped gradients.
-
-    Weight decay is for matrices alone.
-    """
-    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(100, steps // 10 + 1), max(steps, 2), 0.03 * rate)
+def adam(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransformation:
+    """Build Adam with clipped gradients, for `descend`; weight decay is for matrices alone."""
 
     def matrices(params: Any) -> Any:
         return jax.tree.map(lambda x: x.ndim > 1, params)
 
     return optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=b1, b2=b2, weight_decay=decay, mask=matrices)
+        optax.clip_by_global_norm(1.0),
+        optax.scale_by_adam(b1=b1, b2=b2),
+        optax.add_decayed_weights(decay, mask=matrices),
     )
+
+
+def learning_rate(peak: float, moment: Moment, steps: int) -> jax.Array:
+    """Return the rate of an update: a warm-up of at most 100 steps, and a cosine down to 3% of the peak."""
+    warm_up = jnp.minimum(1.0, moment.step / min(WARM_UP_STEPS, steps // 10 + 1))
+    return peak * warm_up * (0.515 + 0.485 * jnp.cos(jnp.pi * moment.progress))
 
 
 def sharing(devices: Sequence[Any], rows: int) -> Sequence[Any]:
@@ -77,12 +96,12 @@ def mean_gradients(loss: Callable[..., tuple[jax.Array, Any]], params: Any, *arg
 
 
 def descend(
-    optimizer: optax.GradientTransformation, gradients: Any, params: Any, state: optax.OptState
+    optimizer: optax.GradientTransformation, gradients: Any, params: Any, state: optax.OptState, rate: jax.Array
 ) -> tuple[Any, optax.OptState]:
-    """Take one step of an optimiser; return the parameters and its state."""
+    """Take one step of an optimiser at a rate; return the parameters and its state."""
     with jax.numpy_dtype_promotion("standard"):  # optax raises floats to powers of whole numbers
         changes, state = optimizer.update(gradients, state, params)
-        return optax.apply_updates(params, changes), state
+        return jax.tree.map(lambda x, change: x - rate * change, params, changes), state
 
 
 def run(
@@ -92,16 +111,18 @@ def run(
     folder: Path,
     *,
     steps: int,
+    seconds: float | None = None,
     before: Mapping[int, Callable[[State], State]] | None = None,
 ) -> State:
-    """Run `update` for so many steps, from the last checkpoint in `folder` if there is one; return the state.
+    """Run `update` for `steps` steps, from the last checkpoint in `folder` if there is one; return the state.
 
     Args:
         update: computes on one device, with its part of the batch; what it returns must be the same on all:
             it averages over the axis `DATA`.
         start: makes the state of step 0.
         batch: makes the batch of a step, arrays whose first axis is shared over the devices: over all of them,
-            or as many as can have equal parts.
+            or as many as can have equal parts. It is called in a thread, while the device is busy.
+        seconds: stop after so much time, if the steps are not done by then; an interrupted run goes on counting.
         before: what is done to the state, once, before a certain step.
 
     Ctrl-C saves a checkpoint first, and so do errors that leave the state whole. `folder` gets `state/` and
@@ -111,12 +132,12 @@ def run(
     mesh = Mesh(np.array(sharing(jax.devices(), len(jax.tree.leaves(batch(0))[0]))), (DATA,))
     whole, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(DATA))
 
-    def count_and_update(at: Mapping[str, Any], batch: Any) -> tuple[Mapping[str, Any], Losses]:
-        state, losses = update(at["state"], batch, at["step"])
+    def count_and_update(at: Mapping[str, Any], batch: Any, progress: jax.Array) -> tuple[Mapping[str, Any], Losses]:
+        state, losses = update(at["state"], batch, Moment(at["step"], progress))
         return {"state": state, "step": at["step"] + 1}, losses
 
     compiled = jax.jit(
-        jax.shard_map(count_and_update, mesh=mesh, in_specs=(P(), P(DATA)), out_specs=(P(), P()), check_vma=False),
+        jax.shard_map(count_and_update, mesh=mesh, in_specs=(P(), P(DATA), P()), out_specs=(P(), P()), check_vma=False),
         donate_argnums=0,
     )
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
@@ -137,14 +158,15 @@ def run(
             concurrent.futures.ThreadPoolExecutor(1) as pool,
             tqdm(total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05) as bar,
         ):
-            ready = pool.submit(batch, first)
+            step, ready = first, pool.submit(batch, first)
             try:
-                for step in range(first, steps):
+                while (progress := max(step / steps, log.elapsed / seconds if seconds else 0.0)) < 1:
                     if before and step in before:
                         at = at | {"state": jax.device_put(before[step](at["state"]), whole)}
                     now, ready = ready.result(), pool.submit(batch, step + 1)
-                    at, losses = compiled(at, jax.device_put(now, shared))
-                    log.add(step + 1, losses)
+                    at, losses = compiled(at, jax.device_put(now, shared), np.float32(progress))
+                    step += 1
+                    log.add(step, losses)
                     bar.set_postfix_str(log.shown, refresh=False)
                     bar.update()
                     if time.monotonic() - saved > SAVE_S:
@@ -163,19 +185,24 @@ class Log:
         kept = [line for line in lines if json.loads(line)["step"] <= first]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.path, self.waiting, self.shown = path, [], ""
-        self.seconds = json.loads(kept[-1])["seconds"] if kept else 0.0
-        self.began = time.monotonic() - self.seconds
+        self.began = time.monotonic() - (json.loads(kept[-1])["seconds"] if kept else 0.0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return time.monotonic() - self.began
 
     def add(self, step: int, losses: Losses) -> None:
-        """Take the losses of a step; the host runs at most two steps ahead of the device."""
+        """Take the losses of a step; wait for the device where the host is `AHEAD_STEPS` ahead of it."""
         self.waiting.append(losses)
-        if len(self.waiting) > 1:
-            jax.block_until_ready(self.waiting[-2])
+        if len(self.waiting) > AHEAD_STEPS:
+            jax.block_until_ready(self.waiting[-1 - AHEAD_STEPS])
         if step % REPORT_STEPS:
             return
-        mean = {name: float(np.mean([float(each[name]) for each in self.waiting])) for name in losses}
+        fetched = jax.device_get(self.waiting)
+        mean = {name: float(np.mean([each[name] for each in fetched])) for name in losses}
         self.waiting.clear()
         self.shown = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
-        entry = {"step": step, "seconds": round(time.monotonic() - self.began, 1)} | mean
+        entry = {"step": step, "seconds": round(self.elapsed, 1)} | mean
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")

@@ -59,8 +59,12 @@ def _tuples(section: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in section.items()}
 
 
-def small_ids(semantic: int, text: int, codes: int, **lengths: int) -> TokenConfig:
-    """Number the ids as Bark does, without gaps: so many units, text ids, and entries of a codebook."""
+def small_ids(semantic: int, text: int, codes: int, **others: Any) -> TokenConfig:
+    """Number the ids as Bark does, without gaps: those of semantic tokens, of text, and of a codebook's entries.
+
+    Args:
+        others: lengths and rates of `TokenConfig`.
+    """
     first_text, end_of_coarse = semantic + 1, semantic + 2 * codes
     return TokenConfig(
         semantic_vocab_size=semantic,
@@ -72,7 +76,7 @@ def small_ids(semantic: int, text: int, codes: int, **lengths: int) -> TokenConf
         coarse_semantic_pad_token=end_of_coarse,
         coarse_infer_token=end_of_coarse + 1,
         codebook_size=codes,
-        **lengths,
+        **others,
     )
 
 
@@ -101,26 +105,29 @@ NANO = recipe(
         semantic=512,
         text=34,
         codes=512,
-        max_input_semantic_length=64,
-        max_new_tokens=256,
-        max_coarse_input_length=88,
-        max_coarse_history=180,
+        semantic_rate_hz=50.0,
+        max_input_semantic_length=96,
+        max_new_tokens=320,
+        max_coarse_input_length=120,
+        max_coarse_history=264,
         sliding_window_len=60,
         max_fine_input_length=256,
         max_fine_history_length=128,
     ),
     CodecConfig(
-        num_filters=16,
+        num_filters=24,
         upsampling_ratios=(5, 8, 8),
-        hidden_size=64,
+        hidden_size=96,
         codebook_size=512,
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
-    {"semantic": gpt_sizes(4, 4, 192), "coarse": gpt_sizes(4, 4, 192), "fine": gpt_sizes(4, 4, 128)},
+    {"semantic": gpt_sizes(4, 4, 256), "coarse": gpt_sizes(4, 4, 256), "fine": gpt_sizes(4, 4, 128)},
     codec_training=CodecTraining(steps=6_000, batch=8, frames=60, decoder_steps=3_500),
-    semantic_training=Training(steps=14_000, batch=32, rate=5e-3, dtype="bfloat16", corrupted=0.15, look_weight=0.3),
-    coarse_training=Training(steps=2_400, batch=24, dtype="bfloat16"),
-    fine_training=Training(steps=2_000, batch=24, rate=4e-3, dtype="bfloat16"),
+    semantic_training=Training(
+        steps=10_000, batch=128, rate=3e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
+    ),
+    coarse_training=Training(steps=6_000, batch=64, rate=2e-3, dtype="bfloat16"),
+    fine_training=Training(steps=3_000, batch=64, rate=4e-3, dtype="bfloat16"),
 )
 SMALL = Recipe(
     TOKENS,

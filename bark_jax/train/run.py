@@ -30,8 +30,8 @@ from bark_jax.codec import Codec, encode_audio
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.text import UNKNOWN, encode, unknown_words
-from bark_jax.train import codec, data, units
-from bark_jax.train import transformers as language
+from bark_jax.train import codec, data, transformers, units
+from bark_jax.train.batches import Tokens
 from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
 
@@ -52,7 +52,7 @@ class Run:
         recordings: Path | None = None,
         *,
         begin: str | Path | None = None,
-        used: Recipe | None = None,
+        overrides: Recipe | None = None,
     ):
         """Begin a run, or go on with one.
 
@@ -60,12 +60,12 @@ class Run:
             recordings: a folder in LJSpeech's layout; may be left out once they are prepared.
             begin: a checkpoint, whose units are taken and whose networks are trained further; None: that with
                 which the run was begun, or from nothing.
-            used: the recipe with other steps or batches for what is made now; the run keeps `recipe`.
+            overrides: the recipe with other steps or batches for what is made now; the run keeps `recipe`.
 
         Raises:
             ValueError: the run was begun with another recipe or another checkpoint, or there is no such checkpoint.
         """
-        self.folder, self.recipe, self.source = folder, used or recipe, recordings
+        self.folder, self.recipe, self.source = folder, overrides or recipe, recordings
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(recipe.to_dict(), indent=1)
         path = folder / RECIPE
@@ -103,7 +103,7 @@ class Run:
         prepared = self.folder / PREPARED
         if (prepared / data.RECORDINGS).is_file():
             found = data.Recordings.open(prepared)
-            if self.source is not None and [text for _, text in data.read_metadata(self.source)] != found.texts:
+            if self.source is not None and not found.are_of(data.read_metadata(self.source)):
                 raise ValueError(f"{self.folder} was begun with other recordings than {self.source}: choose another")
             return found
         if self.source is None:
@@ -142,17 +142,17 @@ class Run:
 
     def semantic(self) -> GPT:
         """Train the semantic model."""
-        return self._transformer("semantic", "semantic", language.train_semantic, codes=False)
+        return self._transformer("semantic", "semantic", transformers.train_semantic, codes=False)
 
     def coarse(self) -> GPT:
         """Train the coarse model."""
-        return self._transformer("coarse", "coarse_acoustics", language.train_coarse)
+        return self._transformer("coarse", "coarse_acoustics", transformers.train_coarse)
 
     def fine(self) -> FineModel:
         """Train the fine model."""
 
         def train(*args: Any) -> FineModel:
-            return language.train_fine(*args, entries=self._needed("codec").quantizer.codebooks[...])
+            return transformers.train_fine(*args, entries=self._needed("codec").quantizer.codebooks[...])
 
         return self._transformer("fine", "fine_acoustics", train)
 
@@ -195,7 +195,7 @@ class Run:
             write_safetensors(export_tensors(model, how.table(cfg)), path)
         return load_module(lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), read_safetensors(path))
 
-    def tokens(self, *, codes: bool = True) -> language.Tokens:
+    def tokens(self, *, codes: bool = True) -> Tokens:
         """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
 
         Raises:
@@ -206,9 +206,12 @@ class Run:
         all_codes = (
             self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
         )
-        kept = language.Tokens([], [], [])
+        kept = Tokens([], [], [], [])
         unread = []
-        for text, own_units, own_codes in zip(self.recordings.texts, all_units, all_codes, strict=False):
+        recordings = self.recordings
+        for text, speaker, own_units, own_codes in zip(
+            recordings.texts, recordings.speakers, all_units, all_codes, strict=True
+        ):
             try:
                 ids = encode(text, tokenizer, recipe.tokens)
             except ValueError:
@@ -218,6 +221,7 @@ class Run:
                 kept.ids.append(ids)
                 kept.semantic.append(own_units)
                 kept.codes.append(own_codes)
+                kept.speakers.append(speaker)
         left_out = len(all_units) - len(kept)
         if left_out:
             limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"

@@ -201,7 +201,7 @@ def record(texts: Sequence[str], folder: Path, *, workers: int | None = None) ->
     """
     (folder / "wavs").mkdir(parents=True, exist_ok=True)
     names = [f"{number:05d}" for number in range(len(texts))]
-    before = dict(read_metadata(folder)) if (folder / METADATA).is_file() else {}
+    before = {entry.name: entry.text for entry in read_metadata(folder)} if (folder / METADATA).is_file() else {}
     for name, text in zip(names, texts, strict=True):
         if before.get(name) != text:
             (folder / "wavs" / f"{name}.wav").unlink(missing_ok=True)
