@@ -153,7 +153,12 @@ def attend_fully(
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention; the projections to queries, keys and values are one matrix."""
+    """Multi-head self-attention; the projections to queries, keys and values are one matrix.
+
+        columns of `qkv`   q0 k0 v0 | q1 k1 v1 | ...   the number is that of the head, each part is h wide
+
+    Head by head, so that devices that share the columns share whole heads.
+    """
 
     def __init__(self, width: int, num_heads: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
         self.num_heads = num_heads
@@ -163,7 +168,7 @@ class Attention(nnx.Module):
     def heads(self, x: Float[Array, "b t d"]) -> Float[Array, "3 b n t h"]:
         """Project to queries, keys and values, and split them into heads."""
         b, t, d = x.shape
-        return jnp.moveaxis(self.qkv(x).reshape(b, t, 3, self.num_heads, d // self.num_heads), (2, 3), (0, 2))
+        return self.qkv(x).reshape(b, t, self.num_heads, 3, d // self.num_heads).transpose(3, 0, 2, 1, 4)
 
     def merge(self, mixed: Float[Array, "b n t h"]) -> Float[Array, "b t d"]:
         """Put the heads side by side again and project."""

@@ -65,7 +65,7 @@ def make_mesh(data: int, model: int, devices: Sequence[Any] | None = None) -> Me
 
 # Paths of parameters, as regular expressions -> the axis of the mesh along each of their own axes; () is whole
 # on every device. A layer's first matrix is split by columns and its second by rows, so that what lies between
-# them, some heads or some of the wide layer, never leaves its device.
+# them, some heads or some of the wide layer, never leaves its device: the columns of `qkv` are ordered by head.
 SPECS = (
     (r"token_embedding\.embedding", P(MODEL, None)),
     (r"blocks\.\d+\.attention\.qkv\.kernel", P(None, MODEL)),

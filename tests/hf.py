@@ -218,6 +218,12 @@ def save_weights(state: dict, folder: Path, layout: str) -> None:
     write_json(folder / f"{stem}.{suffix}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
+def by_head(fused: torch.Tensor, num_heads: int) -> torch.Tensor:
+    """Order what stands as all queries, all keys, all values (3d, ...) as the parts of head 0, of head 1, ..."""
+    parts = [third.chunk(num_heads) for third in fused.chunk(3)]
+    return torch.cat([torch.cat(one_head) for one_head in zip(*parts, strict=True)])
+
+
 def suno_name(name: str) -> str:
     """Name a transformer's weight as Suno's training code does, compiled."""
     renames = (

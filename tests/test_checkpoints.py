@@ -66,7 +66,9 @@ def test_every_layout_loads_the_same_weights(tmp_path, layout, options):
     assert all(np.array_equal(ours[path], plain[path]) for path in plain)
     for name, network in (("semantic", model().semantic), ("fine_acoustics", model().fine_acoustics)):
         first = ours[f"{name}.blocks.0.attention.qkv.kernel"]
-        np.testing.assert_array_equal(first, network.layers[0].attn.att_proj.weight.detach().numpy().T)
+        attention = network.layers[0].attn
+        theirs = hf.by_head(attention.att_proj.weight, attention.num_heads)
+        np.testing.assert_array_equal(first, theirs.detach().numpy().T)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -93,14 +93,14 @@ def test_a_vocabulary_that_does_not_divide_is_whole(eight):
 
 @pytest.mark.parametrize(("shape", "rows"), [("4x2", 4), ("1x8", 16)])
 def test_devices_exchange_what_lies_between_layers_and_no_weights(eight, shape, rows):
-    """For a layer the heads' inputs and the sums of its two halves, and once the embeddings of tokens."""
+    """For a layer the sums of its two halves, and once the embeddings of tokens: whole heads need no others."""
     for name, found in eight["exchanges"][shape].items():
         first_axes = {array[0] for one in found for array in one["arrays"] if array}
         assert first_axes == {rows}, "all have a batch's rows"
         looped = [one for one in found if one["in_loop"] and one["arrays"] != [[]]]
         kinds = sorted(one["kind"] for one in looped)
         layers = 2
-        assert kinds == ["all-gather"] * layers + ["all-reduce"] * (2 * layers + (name != "fine"))
+        assert kinds == ["all-reduce"] * (2 * layers + (name != "fine"))
     asked = [one for one in eight["exchanges"]["4x2"]["semantic"] if one["in_loop"] and one["arrays"] == [[]]]
     assert sum(one["bytes"] for one in asked) <= 2  # whether all rows have ended
 

@@ -48,8 +48,11 @@ def expected_transformer(theirs, norm_bias: bool) -> dict[str, torch.Tensor]:
     for name, norm in norms.items():
         expected |= {f"{name}.scale": norm.weight} | ({f"{name}.bias": norm.bias} if norm_bias else {})
     for name, linear in linears.items():
-        expected |= {f"{name}.kernel": linear.weight.T}
-        expected |= {f"{name}.bias": linear.bias} if linear.bias is not None else {}
+        weight, bias = linear.weight, linear.bias
+        if name.endswith("qkv"):
+            weight, bias = (x if x is None else hf.by_head(x, theirs.layers[0].attn.num_heads) for x in (weight, bias))
+        expected |= {f"{name}.kernel": weight.T}
+        expected |= {f"{name}.bias": bias} if bias is not None else {}
     return expected
 
 
@@ -192,10 +195,11 @@ def test_everything_wrong_is_in_one_message():
         state["_orig_mod.lm_head.weight"] = state["lm_head.weight"]
         state["layers.1.layernorm_1.weight"] = Held(np.ones(33, np.float32))
         state["layers.1.attn.att_proj.weight"] = Held(np.ones((32, 96), np.float32))
+        state["layers.1.mlp.out_proj.weight"] = Held(np.ones((128, 32), np.float32))
         state["position_embeds_layer.weight"] = Held(np.ones((64, 32), np.int64))
 
     message, lines = problems("semantic", change)
-    assert "in 7 points" in message
+    assert "in 8 points" in message
     assert sorted(lines) == sorted(
         [
             "missing: layers.0.mlp.in_proj.weight, for blocks.0.mlp.up.kernel",
@@ -203,8 +207,10 @@ def test_everything_wrong_is_in_one_message():
             "unknown: optimizer.step",
             "there twice: lm_head.weight and _orig_mod.lm_head.weight",
             "wrong shape: layers.1.layernorm_1.weight float32 (33,) gives (33,), blocks.1.norm_1.scale is (32,)",
-            "wrong shape: layers.1.attn.att_proj.weight float32 (32, 96) gives (96, 32), "
-            "blocks.1.attention.qkv.kernel is (32, 96)",
+            "shapes that do not go together: layers.1.attn.att_proj.weight float32 (32, 96), for "
+            "blocks.1.attention.qkv.kernel (32, 96) (cannot reshape array of size 3072 into shape (3,2,newaxis,96))",
+            "wrong shape: layers.1.mlp.out_proj.weight float32 (128, 32) gives (32, 128), "
+            "blocks.1.mlp.down.kernel is (128, 32)",
             "no floating numbers: position_embeds_layer.weight int64 (64, 32), for position_embedding.embedding",
         ]
     )

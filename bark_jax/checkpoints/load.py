@@ -110,7 +110,7 @@ def shape_problems(row: Row, sources: Tensors, expected: tuple[int, ...]) -> lis
     if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in sources.values()):
         return [f"no floating numbers: {described}, for {row.target}"]
     try:
-        got = row.transform(*(np.broadcast_to(np.ones((), x.dtype), x.shape) for x in sources.values())).shape
+        got = row.transform.forward(*(np.broadcast_to(np.ones((), x.dtype), x.shape) for x in sources.values())).shape
     except ValueError as error:
         return [f"shapes that do not go together: {described}, for {row.target} {expected} ({error})"]
     return [f"wrong shape: {described} gives {got}, {row.target} is {expected}"] if got != expected else []
@@ -136,7 +136,7 @@ def fill(plan: LoadPlan, dtype: DTypeLike | None = None, mesh: Mesh | None = Non
     filled = []
     for row in plan.table.rows:
         parts, variable = plan.parameters[row.target]
-        value = row.transform(*(found[source].read() for source in row.sources))
+        value = row.transform.forward(*(found[source].read() for source in row.sources))
         value = np.ascontiguousarray(value.astype(dtype or variable.dtype, copy=False))
         filled.append((parts, variable.replace(jax.block_until_ready(parallel.put(value, row.target, mesh)))))
     return nnx.merge(plan.graphdef, nnx.from_flat_state(filled))

@@ -14,9 +14,10 @@ import numpy as np
 
 from bark_jax import text
 from bark_jax.checkpoints.convert import hugging_face_config
+from bark_jax.checkpoints.export import export_parameters
 from bark_jax.checkpoints.load import LoadPlan
 from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, WEIGHTS
-from bark_jax.checkpoints.tables import NETWORKS, Row, fold_conv, fold_up_conv, stack, transpose
+from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import write_safetensors
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
@@ -54,27 +55,18 @@ def write_random(sizes: dict[str, Any], folder: Path) -> None:
     for name, network in NETWORKS.items():
         cfg = network.read_config(described[network.config])
         plan = LoadPlan.make(functools.partial(network.module, cfg), network.table(cfg), {})
-        for row in plan.table.rows:
-            for key, shape in zip(row.sources, source_shapes(row, plan.parameters[row.target][1].shape), strict=True):
-                tensors[f"{name}.{key}"] = random_weights(rng, key, shape)
+        parameters = {
+            row.target: random_parameter(rng, row.target, plan.parameters[row.target][1].shape)
+            for row in plan.table.rows
+        }
+        tensors |= {f"{name}.{key}": x for key, x in export_parameters(parameters, plan.table).items()}
     write_safetensors(tensors, folder / WEIGHTS[0])
 
 
-def source_shapes(row: Row, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the shapes of the tensors of which a row of a table makes a parameter."""
-    if row.transform is transpose:
-        return [shape[::-1]]
-    if row.transform is stack:
-        return [shape[1:]] * len(row.sources)
-    if row.transform in (fold_conv, fold_up_conv):
-        size, c_in, c_out = shape
-        first, second = (c_out, c_in) if row.transform is fold_conv else (c_in, c_out)
-        return [(first, 1, 1), (first, second, size)]
-    return [shape] * len(row.sources)
-
-
-def random_weights(rng: np.random.Generator, key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw weights as they are before training; scales are 1, biases 0."""
-    if math.prod(shape) == max(shape):
-        return np.full(shape, "bias" not in key, np.float32)
-    return np.float32(0.02) * rng.standard_normal(shape, np.float32)
+def random_parameter(rng: np.random.Generator, path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Make a parameter as it is before training: scales are 1, biases 0, convolutions keep the size of their input."""
+    if path.endswith(("scale", "bias")):
+        return np.full(shape, path.endswith("scale"), np.float32)
+    is_conv = len(shape) == 3 and path.endswith("kernel")  # (size, in, out)
+    deviation = math.prod(shape[:2]) ** -0.5 if is_conv else 0.02
+    return np.float32(deviation) * rng.standard_normal(shape, np.float32)

@@ -1,4 +1,4 @@
-"""Weights to modules: which tensors of a checkpoint fill which parameter, and what is done to them.
+"""Tables of weights: which tensors of a checkpoint fill which parameter of a module, and through which transform.
 
     {"layers.0.attn.att_proj.weight": LazyTensor (3d, d), ...} ──gpt_table──▶ GPT: blocks.0.attention.qkv.kernel (d, 3d)
 
@@ -9,12 +9,21 @@ are listed, with the reason.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
+from bark_jax.checkpoints.transforms import (
+    ADD,
+    FOLD_CONV,
+    FOLD_UP_CONV,
+    KEEP,
+    STACK,
+    TRANSPOSE,
+    ByHead,
+    Transform,
+)
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
@@ -56,58 +65,17 @@ def is_ignored(key: str) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------
-# Transforms: from torch's layout, in NumPy
-# ---------------------------------------------------------------------------------------------
-
-
-def keep(x: np.ndarray) -> np.ndarray:
-    return x
-
-
-def transpose(x: np.ndarray) -> np.ndarray:
-    """Turn the weight of a linear layer (out, in) into a kernel (in, out)."""
-    return x.T
-
-
-def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Sum the two biases of an LSTM, in float32."""
-    return x.astype(np.float32) + y.astype(np.float32)
-
-
-def stack(*tables: np.ndarray) -> np.ndarray:
-    """Stack the tables of the codebooks: (q, v, d)."""
-    return np.stack(tables)
-
-
-def fold_weight_norm(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Multiply each slice of axis 0 by its scale over its norm, in float32."""
-    scale, direction = scale.astype(np.float32), direction.astype(np.float32)
-    norm = np.sqrt(np.sum(direction**2, axis=tuple(range(1, direction.ndim)), keepdims=True))
-    return direction * (scale / norm)
-
-
-def fold_conv(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Turn the weight of a convolution (out, in, size) into a kernel (size, in, out)."""
-    return fold_weight_norm(scale, direction).transpose(2, 1, 0)
-
-
-def fold_up_conv(scale: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Turn the weight of a transposed convolution (in, out, size) into a kernel (size, in, out)."""
-    return fold_weight_norm(scale, direction).transpose(2, 0, 1)
-
-
-# ---------------------------------------------------------------------------------------------
 # Tables
 # ---------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Say what fills one parameter: `transform` takes the source tensors, in their order."""
+    """Say what fills one parameter: `transform.forward` takes the source tensors, in their order."""
 
     target: str
     sources: tuple[str, ...]
-    transform: Callable[..., np.ndarray] = keep
+    transform: Transform = KEEP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,61 +86,66 @@ class Table:
     ties: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-# One source each: (path in the module, Hugging Face's key, transform). The i-th block is the i-th layer.
-BLOCK_NORMS = (
-    ("blocks.{i}.norm_1.scale", "layers.{i}.layernorm_1.weight", keep),
-    ("blocks.{i}.norm_2.scale", "layers.{i}.layernorm_2.weight", keep),
+# (path in the module, Hugging Face's key, transform), one source each.
+Entry = tuple[str, str, Transform]
+NORMS: tuple[Entry, ...] = (
+    ("norm_1.scale", "layernorm_1.weight", KEEP),
+    ("norm_2.scale", "layernorm_2.weight", KEEP),
 )
-BLOCK_NORM_BIASES = (
-    ("blocks.{i}.norm_1.bias", "layers.{i}.layernorm_1.bias", keep),
-    ("blocks.{i}.norm_2.bias", "layers.{i}.layernorm_2.bias", keep),
+NORM_BIASES: tuple[Entry, ...] = (
+    ("norm_1.bias", "layernorm_1.bias", KEEP),
+    ("norm_2.bias", "layernorm_2.bias", KEEP),
 )
-BLOCK_KERNELS = (
-    ("blocks.{i}.attention.qkv.kernel", "layers.{i}.attn.att_proj.weight", transpose),
-    ("blocks.{i}.attention.out.kernel", "layers.{i}.attn.out_proj.weight", transpose),
-    ("blocks.{i}.mlp.up.kernel", "layers.{i}.mlp.in_proj.weight", transpose),
-    ("blocks.{i}.mlp.down.kernel", "layers.{i}.mlp.out_proj.weight", transpose),
+KERNELS: tuple[Entry, ...] = (
+    ("attention.out.kernel", "attn.out_proj.weight", TRANSPOSE),
+    ("mlp.up.kernel", "mlp.in_proj.weight", TRANSPOSE),
+    ("mlp.down.kernel", "mlp.out_proj.weight", TRANSPOSE),
 )
-BLOCK_BIASES = (
-    ("blocks.{i}.attention.qkv.bias", "layers.{i}.attn.att_proj.bias", keep),
-    ("blocks.{i}.attention.out.bias", "layers.{i}.attn.out_proj.bias", keep),
-    ("blocks.{i}.mlp.up.bias", "layers.{i}.mlp.in_proj.bias", keep),
-    ("blocks.{i}.mlp.down.bias", "layers.{i}.mlp.out_proj.bias", keep),
+BIASES: tuple[Entry, ...] = (
+    ("attention.out.bias", "attn.out_proj.bias", KEEP),
+    ("mlp.up.bias", "mlp.in_proj.bias", KEEP),
+    ("mlp.down.bias", "mlp.out_proj.bias", KEEP),
 )
-ENDS = (
-    ("position_embedding.embedding", "position_embeds_layer.weight", keep),
-    ("norm.scale", "layernorm_final.weight", keep),
+ENDS: tuple[Entry, ...] = (
+    ("position_embedding.embedding", "position_embeds_layer.weight", KEEP),
+    ("norm.scale", "layernorm_final.weight", KEEP),
 )
-END_BIAS = (("norm.bias", "layernorm_final.bias", keep),)
-CAUSAL = (
-    ("token_embedding.embedding", "input_embeds_layer.weight", keep),
-    ("head.kernel", "lm_head.weight", transpose),
+END_BIAS: tuple[Entry, ...] = (("norm.bias", "layernorm_final.bias", KEEP),)
+CAUSAL: tuple[Entry, ...] = (
+    ("token_embedding.embedding", "input_embeds_layer.weight", KEEP),
+    ("head.kernel", "lm_head.weight", TRANSPOSE),
 )
 
 
-def transformer_rows(num_layers: int, *, bias: bool, norm_bias: bool) -> tuple[Row, ...]:
+def rows_of(entries: Iterable[Entry], target: str = "", source: str = "") -> list[Row]:
+    """Build rows of entries; `target` and `source` are put before their names."""
+    return [Row(f"{target}{path}", (f"{source}{key}",), transform) for path, key, transform in entries]
+
+
+def transformer_rows(cfg: GPTConfig | FineConfig, *, norm_bias: bool) -> list[Row]:
     """Build the rows that all the transformers share."""
-    ends = ENDS + (END_BIAS if norm_bias else ())
-    block = BLOCK_NORMS + BLOCK_KERNELS + (BLOCK_NORM_BIASES if norm_bias else ()) + (BLOCK_BIASES if bias else ())
-    repeated = [(t.format(i=i), s.format(i=i), transform) for i in range(num_layers) for t, s, transform in block]
-    return tuple(Row(target, (source,), transform) for target, source, transform in [*ends, *repeated])
+    rows, by_head = rows_of([*ENDS, *(END_BIAS if norm_bias else ())]), ByHead(cfg.num_heads)
+    block = [*NORMS, ("attention.qkv.kernel", "attn.att_proj.weight", by_head), *KERNELS]
+    block += NORM_BIASES if norm_bias else ()
+    block += [("attention.qkv.bias", "attn.att_proj.bias", by_head), *BIASES] if cfg.bias else ()
+    for i in range(cfg.num_layers):
+        rows += rows_of(block, f"blocks.{i}.", f"layers.{i}.")
+    return rows
 
 
 def gpt_table(cfg: GPTConfig) -> Table:
     """Build the table of a causal model."""
-    causal = tuple(Row(target, (source,), transform) for target, source, transform in CAUSAL)
-    return Table(causal + transformer_rows(cfg.num_layers, bias=cfg.bias, norm_bias=cfg.bias))
+    return Table((*rows_of(CAUSAL), *transformer_rows(cfg, norm_bias=cfg.bias)))
 
 
 def fine_table(cfg: FineConfig) -> Table:
     """Build the table of the fine model: its LayerNorms always have biases, its heads are its tables."""
     tables = tuple(f"input_embeds_layers.{i}.weight" for i in range(cfg.n_codes_total))
     heads = {f"lm_heads.{i - cfg.n_codes_given}.weight": tables[i] for i in range(cfg.n_codes_given, cfg.n_codes_total)}
-    rows = transformer_rows(cfg.num_layers, bias=cfg.bias, norm_bias=True)
-    return Table((Row("codebook_embeddings", tables, stack), *rows), heads)
+    return Table((Row("codebook_embeddings", tables, STACK), *transformer_rows(cfg, norm_bias=True)), heads)
 
 
-def conv_rows(target: str, source: str, fold: Callable[..., np.ndarray] = fold_conv) -> list[Row]:
+def conv_rows(target: str, source: str, fold: Transform = FOLD_CONV) -> list[Row]:
     weight = f"{source}.conv.parametrizations.weight"
     return [
         Row(f"{target}.kernel", (f"{weight}.original0", f"{weight}.original1"), fold),
@@ -185,9 +158,9 @@ def lstm_rows(target: str, source: str, num_layers: int) -> list[Row]:
     for i in range(num_layers):
         layer, lstm = f"{target}.layers.{i}", f"{source}.lstm"
         rows += [
-            Row(f"{layer}.input_kernel", (f"{lstm}.weight_ih_l{i}",), transpose),
-            Row(f"{layer}.hidden_kernel", (f"{lstm}.weight_hh_l{i}",), transpose),
-            Row(f"{layer}.bias", (f"{lstm}.bias_ih_l{i}", f"{lstm}.bias_hh_l{i}"), add),
+            Row(f"{layer}.input_kernel", (f"{lstm}.weight_ih_l{i}",), TRANSPOSE),
+            Row(f"{layer}.hidden_kernel", (f"{lstm}.weight_hh_l{i}",), TRANSPOSE),
+            Row(f"{layer}.bias", (f"{lstm}.bias_ih_l{i}", f"{lstm}.bias_hh_l{i}"), ADD),
         ]
     return rows
 
@@ -211,7 +184,7 @@ def codec_table(cfg: CodecConfig) -> Table:
                 case "conv":
                     rows += conv_rows(target, source)
                 case "up_conv":
-                    rows += conv_rows(target, source, fold_up_conv)
+                    rows += conv_rows(target, source, FOLD_UP_CONV)
                 case "lstm":
                     rows += lstm_rows(target, source, cfg.num_lstm_layers)
                 case "residual":
@@ -219,7 +192,7 @@ def codec_table(cfg: CodecConfig) -> Table:
                     rows += conv_rows(f"{target}.widen", f"{source}.block.3")
                     rows += conv_rows(f"{target}.shortcut", f"{source}.shortcut") if cfg.use_conv_shortcut else []
     codebooks = tuple(f"quantizer.layers.{i}.codebook.embed" for i in range(cfg.num_quantizers))
-    return Table((*rows, Row("quantizer.codebooks", codebooks, stack)))
+    return Table((*rows, Row("quantizer.codebooks", codebooks, STACK)))
 
 
 # ---------------------------------------------------------------------------------------------
