@@ -1,50 +1,106 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all: neither a kill nor a full disk leaves half of one under its name."""
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+NO_LINKS, BINARY = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_BINARY", 0)  # flags of open, where the system has them
+UNSUPPORTED = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)  # the answers of folders that cannot be synced
+
 
 @contextlib.contextmanager
-def new_file(path: str | os.PathLike, *, force: bool = False) -> Iterator[BinaryIO]:
-    """Open a file to write that takes its name only when the block ends well.
+def new_file(path: str | os.PathLike, *, force: bool = False, parents: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only when the block ends without an error.
 
-    Until then it stands beside its place under a temporary name, and an error or Ctrl-C removes it.
-    Missing folders are made.
+    Until then it has a temporary name in the same folder, and an error or Ctrl-C removes it. When the block has
+    ended, the file is on the disk under its name. A symbolic link at `path` is replaced, not followed.
+
+    Args:
+        force: replace the file if it exists.
+        parents: make missing folders.
 
     Raises:
-        FileExistsError: there is such a file, and `force` is not set.
-        OSError: it cannot be written there.
+        FileExistsError: the file exists and `force` is not set.
+        OSError: it cannot be written, such as for lack of space; `filename` is `path`.
     """
     path = Path(path)
     refuse_existing(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
         with os.fdopen(handle, "wb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives it to its owner alone
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 
+def write_file(path: str | os.PathLike, content: bytes, *, force: bool = False, parents: bool = False) -> None:
+    """Write a whole file; arguments and errors as in `new_file`."""
+    with new_file(path, force=force, parents=parents) as file:
+        file.write(content)
+
+
+def append(path: str | os.PathLike, content: bytes) -> None:
+    """Add bytes to the end of a file, which is made if it is missing; when this returns they are on the disk.
+
+    After an error, such as a full disk, or Ctrl-C the file has its old length.
+
+    Raises:
+        OSError: it cannot be written, or is a symbolic link; `filename` is `path`.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINKS | BINARY, 0o666)
+    size = os.lseek(handle, 0, os.SEEK_END)
+    left = memoryview(content)
+    try:
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    except BaseException as error:
+        os.ftruncate(handle, size)
+        if isinstance(error, OSError):
+            error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power failure, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(handle)
+
+
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise FileExistsError if there is such a file or folder and `force` is not set."""
-    if path.exists() and not force:
+    """Raise FileExistsError if the file, folder or symbolic link exists and `force` is not set."""
+    if os.path.lexists(path) and not force:
         raise FileExistsError(
             f"{path} exists and is kept: choose another name, or replace it with --force (force=True)"
         )
 
 
 def remove_leftovers(folder: Path, names: Collection[str]) -> None:
-    """Remove what killed processes left in a folder of their `new_file`s of these names."""
+    """Remove the temporary files that killed processes left of `new_file`s of these names."""
     for path in folder.glob(f".*.{'[a-z0-9_]' * 8}"):
         if path.name[1:-9] in names:
             path.unlink(missing_ok=True)

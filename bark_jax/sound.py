@@ -16,10 +16,11 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from bark_jax.files import refuse_existing
+from bark_jax.files import append, refuse_existing, sync_folder, write_file
 
 READING = "reading.flac"  # a few seconds of a human reader; assets/README.md says whose
 MEL_FLOOR_DB = -120.0  # of full scale: silence
+WAV_HEADER, WAV_LIMIT = 44, 2**32  # bytes
 
 
 def read_sound(path: str | os.PathLike) -> tuple[np.ndarray, int]:
@@ -52,28 +53,34 @@ def resample(samples: Float[np.ndarray, " n"], rate: int, new_rate: int) -> Floa
     return resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
 
 
-def flac_bytes(samples: Float[np.ndarray, " n"], sample_rate: int) -> bytes:
-    """Write samples, clipped to -1..1, as a 16-bit FLAC file: exact, and half the size of a WAV."""
+def sound_bytes(samples: Float[np.ndarray, " n"], sample_rate: int, format: str = "WAV") -> bytes:
+    """Encode samples, clipped to -1..1, as a 16-bit sound file in memory.
+
+    Sound is never encoded straight into a file: libsndfile would swallow the error of a full disk.
+
+    Args:
+        format: a name that libsndfile knows, such as "WAV", or "FLAC": as exact and half the size.
+    """
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, "PCM_16", format="FLAC")
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, "PCM_16", format=format)
     return buffer.getvalue()
 
 
 class GrowingWav:
-    """Write a mono 16-bit WAV piece by piece, as a context; after each piece it is a whole file.
+    """Write a mono 16-bit WAV piece by piece, as a context; after each piece it is a complete file.
 
-    Until the context ends well its name is `partial`, book.partial.wav for book.wav. After an error or Ctrl-C
-    it stays there, if there is sound in it.
+    Its name is `partial`, book.partial.wav for book.wav, until the context ends without an error. After an
+    error, such as a full disk, or Ctrl-C it keeps that name, and the pieces written before.
 
     Raises:
-        FileExistsError: there is a file of either name, and `force` is not set.
+        FileExistsError: a file of either name exists and `force` is not set.
     """
 
     def __init__(self, path: str | os.PathLike, *, force: bool = False):
         self.path = Path(path)
         self.partial = self.path.with_suffix(f".partial{self.path.suffix}")
         self.force = force
-        self.seconds = 0.0  # written so far
+        self.seconds, self.size = 0.0, 0  # written: sound, and bytes of the file
         for file in (self.path, self.partial):
             refuse_existing(file, force=force)
 
@@ -81,29 +88,45 @@ class GrowingWav:
         return self
 
     def write(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> None:
-        """Add samples, clipped to -1..1; the rate is the same at every call."""
-        if self.seconds:
-            file = soundfile.SoundFile(self.partial, "r+")
-        else:
-            file = soundfile.SoundFile(self.partial, "w", sample_rate, 1, "PCM_16", format="WAV")
-        with file:  # closing it writes the new length into its head
-            file.seek(0, soundfile.SEEK_END)
-            file.write(np.clip(samples, -1, 1))
-        self.seconds += len(samples) / sample_rate
+        """Add samples, clipped to -1..1; the rate is the same at every call.
+
+        Raises:
+            OSError: they cannot be written; the file is as it was before.
+            ValueError: the file would be larger than a WAV can be, 4 GiB: a day of speech.
+        """
+        wav = sound_bytes(samples, sample_rate)
+        if not self.size:
+            write_file(self.partial, wav, force=self.force)
+            self.size, self.seconds = len(wav), len(samples) / sample_rate
+            return
+        size = self.size + len(wav) - WAV_HEADER
+        if size >= WAV_LIMIT:
+            raise ValueError(f"{self.partial} would have {size:,} bytes, a WAV less than {WAV_LIMIT:,}: cut the text")
+        append(self.partial, wav[WAV_HEADER:])
+        with open(self.partial, "r+b", buffering=0) as file:  # only now does the header count the new samples
+            file.write(wav[:4] + little(size - 8) + wav[8 : WAV_HEADER - 4] + little(size - WAV_HEADER))
+            os.fsync(file.fileno())
+        self.size, self.seconds = size, self.seconds + len(samples) / sample_rate
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None:
             refuse_existing(self.path, force=self.force)
             os.replace(self.partial, self.path)
+            sync_folder(self.path.parent)
         elif not self.seconds:
             self.partial.unlink(missing_ok=True)
+
+
+def little(number: int) -> bytes:
+    """Write a number as 32 bits, the lowest first."""
+    return number.to_bytes(4, "little")
 
 
 def player(samples: Float[np.ndarray, " n"], sample_rate: int):
     """Make an `IPython.display.Audio` that plays samples as loud as they are."""
     from IPython.display import Audio
 
-    audio = Audio(data=flac_bytes(samples, sample_rate), normalize=False)
+    audio = Audio(data=sound_bytes(samples, sample_rate, "FLAC"), normalize=False)
     audio.mimetype = "audio/flac"
     return audio
 

@@ -9,11 +9,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from jaxtyping import Float32, Int32
 
-from bark_jax.files import new_file
-from bark_jax.sound import player
+from bark_jax.files import write_file
+from bark_jax.sound import player, sound_bytes
 from bark_jax.text import show
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
@@ -63,8 +62,7 @@ class Speech:
         """
         if Path(path).suffix.lower() != ".wav":
             raise ValueError(f"{path} does not end in .wav: WAV is what is written")
-        with new_file(path, force=force) as file:
-            soundfile.write(file, np.clip(self.samples, -1, 1), self.sample_rate, "PCM_16", format="WAV")
+        write_file(path, sound_bytes(self.samples, self.sample_rate), force=force, parents=True)
 
     def voice(self) -> Voice:
         """Make a voice of these tokens, for other texts to be spoken with.

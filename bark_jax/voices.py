@@ -12,6 +12,7 @@ Reference: `_load_history_prompt` and the checks at the head of each stage of su
 
 import dataclasses
 import difflib
+import io
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from bark_jax.files import new_file
+from bark_jax.files import write_file
 from bark_jax.tokens import TokenConfig
 
 PROMPTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")  # names of the arrays in Suno's files
@@ -111,8 +112,9 @@ class Voice:
         """
         if Path(path).suffix != ".npz":
             raise ValueError(f"{path} does not end in .npz: a voice file does")
-        with new_file(path, force=force) as file:
-            np.savez(file, semantic_prompt=self.semantic, coarse_prompt=self.coarse, fine_prompt=self.fine)
+        buffer = io.BytesIO()
+        np.savez(buffer, semantic_prompt=self.semantic, coarse_prompt=self.coarse, fine_prompt=self.fine)
+        write_file(path, buffer.getvalue(), force=force, parents=True)
 
 
 def check_array(

@@ -376,6 +376,36 @@ def test_a_run_keeps_its_recipe(tmp_path):
         Run(tmp_path, recipe.NANO)
 
 
+def test_a_damaged_file_of_a_run_is_named(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    for name, ask in {
+        "recipe.json": lambda: Run(folder, TINY),
+        "prepared/recordings.json": lambda: Run(folder, TINY).recordings,
+        "prepared/samples.npy": lambda: Run(folder, TINY).recordings,
+        "units_lengths.npy": lambda: Run(folder, TINY).tokens(),
+        "codes.npy": lambda: Run(folder, TINY).tokens(),
+    }.items():
+        whole = (folder / name).read_bytes()
+        for part in (b"", whole[: len(whole) // 2]):
+            (folder / name).write_bytes(part)
+            with pytest.raises(ValueError, match=rf"{Path(name).name}.* damaged.*remove"):
+                ask()
+        (folder / name).write_bytes(whole)
+
+
+def test_torn_lines_of_a_log_are_skipped(tmp_path):
+    path, line = tmp_path / "log.jsonl", '{"step": 50, "seconds": 1.5, "loss": 2.0}\n'
+    path.write_text(
+        f'{line}[3]\n{"[" * 100_000}\n{{"step": "x", "seconds": 1}}\n{line.replace("50", "100")}{{"step": 1'
+    )
+    log = loop.Log(path, 100)
+    assert path.read_text() == line + line.replace("50", "100")
+    assert 1.5 <= log.elapsed < 60
+    loop.Log(path, 50)
+    assert path.read_text() == line
+
+
 def test_a_recipe_whose_sizes_do_not_fit_is_refused(tmp_path):
     content = TINY.to_dict()
     content["fine"]["block_size"] = 32

@@ -28,7 +28,7 @@ from bark_jax.bench.roofline import measure_limits, prompt_work, step_work, wind
 from bark_jax.bench.stages import measure_batch
 from bark_jax.bench.timing import clock, say
 from bark_jax.checkpoints.random import SHAPES, TOKENS, write_random
-from bark_jax.files import new_file, refuse_existing
+from bark_jax.files import refuse_existing, write_file
 from bark_jax.pipeline import DTYPES, load
 
 __all__ = ["add_options", "clock", "measure_limits", "prompt_work", "run", "step_work", "window_work"]
@@ -99,8 +99,7 @@ def run(options: argparse.Namespace) -> None:
     }
     print("\n".join(report_lines(report)))
     if options.json:
-        with new_file(options.json, force=options.force) as file:
-            file.write(json.dumps(report, indent=2).encode() + b"\n")
+        write_file(options.json, json.dumps(report, indent=2).encode() + b"\n", force=options.force, parents=True)
 
 
 def check_options(options: argparse.Namespace) -> tuple[list[int], int]:

@@ -28,7 +28,7 @@ from bark_jax.checkpoints.resolve import (
 from bark_jax.checkpoints.tables import NETWORKS, is_ignored, rename
 from bark_jax.checkpoints.tensors import LazyTensor, write_safetensors
 from bark_jax.codec import CodecConfig
-from bark_jax.files import refuse_existing
+from bark_jax.files import refuse_existing, sync_folder, write_file
 from bark_jax.gpt import GPT
 from bark_jax.voices import LISTING, VoiceLibrary
 
@@ -72,12 +72,13 @@ def convert(
         fine = NETWORKS["fine_acoustics"].config
         config = checkpoint.config | {fine: checkpoint.config[fine] | {"tie_word_embeddings": True}}
         for name, content in ((CONFIG, config), (GENERATION_CONFIG, checkpoint.generation_config)):
-            (unfinished / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_file(unfinished / name, json.dumps(content, indent=2).encode() + b"\n")
         copy_companions(checkpoint, unfinished)
         write_safetensors(published_tensors(checkpoint), unfinished / WEIGHTS[0], progress)
         if folder.exists():
             os.replace(folder, replaced)
         os.replace(unfinished, folder)
+        sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         if replaced.exists():
@@ -93,14 +94,13 @@ def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
         source = checkpoint.tokenizer_folder()
         for name in TOKENIZER_FILES:
             if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
+                write_file(folder / name, (source / name).read_bytes())
     voices = []
     for paths in VoiceLibrary(checkpoint.folder).paths.values():
         voices += [paths.relative_to(checkpoint.folder)] if isinstance(paths, Path) else paths.values()
     others = [name for name in (LISTING, UNITS) if (checkpoint.folder / name).is_file()]
     for name in [*others, *map(str, voices)]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(checkpoint.fetch(name), folder / name)
+        write_file(folder / name, checkpoint.fetch(name).read_bytes(), parents=True)
 
 
 def hugging_face_config(configs: Mapping[str, Any]) -> dict[str, Any]:

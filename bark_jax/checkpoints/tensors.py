@@ -116,7 +116,7 @@ def write_safetensors(
         header[key] = {"dtype": names[x.dtype], "shape": list(x.shape), "data_offsets": [start, end]}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with new_file(path, force=True) as file:
+    with new_file(path, force=True, parents=True) as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
         for key, x in ordered:
             array = x.read() if isinstance(x, LazyTensor) else x

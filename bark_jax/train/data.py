@@ -10,15 +10,16 @@ import csv
 import dataclasses
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int16
-from numpy.lib.format import open_memmap
+from numpy.lib import format as npy
 from tqdm import tqdm
 
-from bark_jax.files import new_file
+from bark_jax.files import new_file, write_file
 from bark_jax.sound import read_sound, resample
 
 METADATA, SAMPLES, RECORDINGS = "metadata.csv", "samples.npy", "recordings.json"
@@ -37,14 +38,20 @@ class Recordings:
 
     @classmethod
     def open(cls, folder: Path) -> "Recordings":
-        """Open what `prepare` wrote. Raises ValueError if the folder is no such."""
+        """Open what `prepare` wrote. Raises ValueError if the folder has no such files, or damaged ones."""
         path = folder / RECORDINGS
         if not path.is_file():
             raise ValueError(f"{folder} has no {RECORDINGS}: it holds no prepared recordings")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        texts = content["texts"]
-        speakers = content.get("speakers", [""] * len(texts))
-        return cls(folder, content["sample_rate"], texts, speakers, np.array(content["lengths"]))
+        content = read_json(path)
+        try:
+            texts, lengths = content["texts"], np.array(content["lengths"], np.int64)
+            found = cls(folder, content["sample_rate"], texts, content.get("speakers", [""] * len(texts)), lengths)
+            fits = len(lengths) == len(texts) == len(found.speakers) and lengths.sum() == len(found.samples)
+        except (KeyError, TypeError, ValueError, EOFError) as error:
+            raise ValueError(f"{path} or {SAMPLES} is damaged ({error!r}): remove {folder}") from error
+        if not fits:
+            raise ValueError(f"{path} and {SAMPLES} do not belong together: remove {folder}")
+        return found
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -79,6 +86,14 @@ class Recordings:
             raise ValueError(f"the recordings last {seconds:.1f} s in all, one crop is {wanted:.1f} s: add recordings")
         start = rng.integers(0, len(self.samples) - length, count)
         return np.stack([self.samples[i : i + length] for i in start]).astype(np.float32) / FULL_SCALE
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises ValueError, with its name, if it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, it is not JSON ({error}): restore it, or remove it") from error
 
 
 class Entry(NamedTuple):
@@ -120,18 +135,26 @@ def prepare(folder: Path, output: Path, sample_rate: int) -> Recordings:
     output.mkdir(parents=True, exist_ok=True)
     parts = [load(folder / "wavs" / f"{each.name}.wav", sample_rate) for each in tqdm(entries, "prepare", unit="file")]
     lengths = [len(part) for part in parts]
-    whole = open_memmap(output / SAMPLES, mode="w+", dtype=np.int16, shape=(sum(lengths),))
-    np.concatenate(parts, out=whole)
-    whole.flush()
+    write_npy(output / SAMPLES, parts, np.int16)
     content = {
         "sample_rate": sample_rate,
         "texts": [each.text for each in entries],
         "speakers": [each.speaker for each in entries],
         "lengths": lengths,
     }
-    with new_file(output / RECORDINGS, force=True) as file:
-        file.write(json.dumps(content).encode())
+    write_file(output / RECORDINGS, json.dumps(content).encode(), force=True)
     return Recordings.open(output)
+
+
+def write_npy(path: Path, parts: Sequence[np.ndarray], dtype: type[np.generic]) -> None:
+    """Write arrays (..., n_i) end to end, (..., n), as one .npy file, which is never in memory as a whole."""
+    *rows, _ = parts[0].shape
+    shape = (*rows, sum(part.shape[-1] for part in parts))
+    with new_file(path, force=True) as file:
+        npy.write_array_header_1_0(file, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape})
+        for row in np.ndindex(*rows):
+            for part in parts:
+                file.write(np.ascontiguousarray(part[row], dtype).data)
 
 
 def load(path: Path, sample_rate: int) -> Int16[np.ndarray, " n"]:

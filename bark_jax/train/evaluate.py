@@ -28,7 +28,7 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.__main__ import run_command
 from bark_jax.console import table
-from bark_jax.files import new_file
+from bark_jax.files import write_file
 from bark_jax.text import fits
 from bark_jax.train import judges, teacher, units
 from bark_jax.train.data import FULL_SCALE, load, read_metadata
@@ -220,8 +220,7 @@ def run(options: argparse.Namespace) -> None:
     found = evaluate(bark, count=options.count, seed=options.seed, use=options.judges, data=options.data)
     print(*report(found), sep="\n")
     if options.json:
-        with new_file(options.json, force=True) as file:
-            file.write((json.dumps(found, indent=1) + "\n").encode())
+        write_file(options.json, (json.dumps(found, indent=1) + "\n").encode(), force=True, parents=True)
 
 
 if __name__ == "__main__":

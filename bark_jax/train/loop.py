@@ -24,6 +24,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
+from bark_jax.files import append, write_file
+
 DATA = "data"  # the axis of the mesh over which a batch is shared
 REPORT_STEPS = 50
 AHEAD_STEPS = 8  # that the host may be ahead of the device
@@ -181,11 +183,10 @@ class Log:
     """Write mean losses to a file of JSON lines, without waiting for the device at each step."""
 
     def __init__(self, path: Path, first: int):
-        lines = path.read_text(encoding="utf-8").splitlines() if first and path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= first]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        kept = [entry for entry in read_log(path) if entry["step"] <= first] if first else []
+        write_file(path, b"".join(json.dumps(entry).encode() + b"\n" for entry in kept), force=True)
         self.path, self.waiting, self.shown = path, [], ""
-        self.began = time.monotonic() - (json.loads(kept[-1])["seconds"] if kept else 0.0)
+        self.began = time.monotonic() - (kept[-1]["seconds"] if kept else 0.0)
 
     @property
     def elapsed(self) -> float:
@@ -204,5 +205,17 @@ class Log:
         self.waiting.clear()
         self.shown = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
         entry = {"step": step, "seconds": round(self.elapsed, 1)} | mean
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append(self.path, json.dumps(entry).encode() + b"\n")
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Read the entries of a log, in order; damaged lines, such as a killed process leaves, are skipped."""
+    entries = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and all(isinstance(entry.get(name), int | float) for name in ("step", "seconds")):
+            entries.append(entry)
+    return entries

@@ -19,7 +19,9 @@ import numpy as np
 import bark_jax
 from bark_jax import Bark
 from bark_jax.__main__ import run_command
+from bark_jax.files import write_file
 from bark_jax.train import evaluate, judges, loop, recipe, teacher
+from bark_jax.train.data import write_npy
 from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
 
@@ -100,9 +102,9 @@ def make(work: Path, output: Path, *, machine: str) -> None:
     save_voices(bark_jax.load(checkpoint), checkpoint)
     save_sample(bark_jax.load(checkpoint), checkpoint)
     found = evaluate.evaluate(bark_jax.load(checkpoint))
-    (work / "judgement.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_file(work / "judgement.json", json.dumps(found, indent=1).encode() + b"\n", force=True)
     save_logs(run, found, checkpoint)
-    (checkpoint / "README.md").write_text(card(run, found, machine), encoding="utf-8")
+    write_file(checkpoint / "README.md", card(run, found, machine).encode(), force=True)
     shutil.copytree(checkpoint, output, dirs_exist_ok=True)
     print(*evaluate.report(found), f"{output}: written", sep="\n")
 
@@ -116,9 +118,9 @@ def save_voices(bark: Bark, folder: Path) -> None:
         for prompt, array in voice.to_dict().items():
             path = Path("speaker_embeddings", f"{name}_{prompt}.npy")
             (folder / path.parent).mkdir(exist_ok=True)
-            np.save(folder / path, array)
+            write_npy(folder / path, [array], np.int32)
             listing[name][prompt] = str(path)
-    (folder / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+    write_file(folder / LISTING, json.dumps(listing, indent=2).encode() + b"\n", force=True)
 
 
 def save_sample(bark: Bark, folder: Path) -> None:
@@ -128,19 +130,18 @@ def save_sample(bark: Bark, folder: Path) -> None:
     speech = bark.generate(SAMPLE, seed=0, progress=False)
     speech.save(folder / "sample.wav", force=True)
     figure = notebook.sound_figure({SAMPLE: speech.samples}, speech.sample_rate)
-    (folder / "sample.png").write_bytes(notebook.png(figure))
+    write_file(folder / "sample.png", notebook.png(figure), force=True)
 
 
 def save_logs(run: Run, found: dict[str, Any], folder: Path) -> None:
     """Keep what each part's losses were, and the judgement, for pictures of them."""
     kept: dict[str, Any] = {}
     for part in PARTS[1:]:
-        lines = (run.folder / part / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines]
+        entries = loop.read_log(run.folder / part / "log.jsonl")
         names = [name for name in entries[0] if name != "seconds"]
         kept[part] = {name: [float(f"{entry[name]:.4g}") for entry in entries] for name in names}
     kept["judgement"] = {name: found[name] for name in ("sentences", "words", "ended", "rows")}
-    (folder / "training.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    write_file(folder / "training.json", json.dumps(kept).encode() + b"\n", force=True)
 
 
 def card(run: Run, found: dict[str, Any], machine: str) -> str:
@@ -150,8 +151,7 @@ def card(run: Run, found: dict[str, Any], machine: str) -> str:
     for name, network in networks.items():
         size = parameters(network)
         total += size
-        last = (run.folder / name / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        log = json.loads(last)
+        log = loop.read_log(run.folder / name / "log.jsonl")[-1]
         shown = ", ".join(f"{key} {value:.3g}" for key, value in log.items() if key not in ("step", "seconds"))
         rows.append(f"| {name} | {size / 1e6:.2f} M | {log['step']:,} | {log['seconds'] / 60:.0f} | {shown} |")
     prepared = run.recordings

@@ -16,7 +16,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.lib.format import open_memmap
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FI
 from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.codec import Codec, encode_audio
+from bark_jax.files import write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.text import UNKNOWN, encode, unknown_words
@@ -69,9 +69,10 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(recipe.to_dict(), indent=1)
         path = folder / RECIPE
-        if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        if not path.is_file():
+            write_file(path, text.encode() + b"\n")
+        elif data.read_json(path) != json.loads(text):
             raise ValueError(f"{folder} was begun with another recipe, {path}: pass that one, or choose another folder")
-        path.write_text(text + "\n", encoding="utf-8")
         self.begin = self._begun_with(begin)
 
     def _begun_with(self, begin: str | Path | None) -> str | None:
@@ -83,10 +84,10 @@ class Run:
         name = str(Path(begin).resolve()) if Path(begin).is_dir() else str(begin)  # from any folder the same
         if name != before:
             if (self.folder / PREPARED).is_dir():
-                how = "from nothing" if before is None else f"with {before}"
+                how = "from nothing" if before is None else f"with {before!r}, says {path}"
                 raise ValueError(f"{self.folder} was begun {how}, not with {begin}: choose another folder")
             resolve(name)
-            path.write_text(name + "\n", encoding="utf-8")
+            write_file(path, name.encode() + b"\n", force=True)
         return name
 
     def has(self, part: str) -> bool:
@@ -238,12 +239,15 @@ class Run:
         path, lengths_path = self.folder / f"{name}.npy", self.folder / f"{name}_lengths.npy"
         if not lengths_path.is_file():
             rows = make()
-            whole = open_memmap(path, "w+", np.uint16, (*rows[0].shape[:-1], sum(row.shape[-1] for row in rows)))
-            np.concatenate(rows, axis=-1, out=whole, casting="unsafe")
-            whole.flush()
-            np.save(lengths_path, [row.shape[-1] for row in rows])
-        ends = np.cumsum(np.load(lengths_path))
-        return np.split(np.load(path).astype(np.int32), ends[:-1], axis=-1)
+            data.write_npy(path, rows, np.uint16)
+            data.write_npy(lengths_path, [np.array([row.shape[-1] for row in rows])], np.int64)
+        try:
+            ends, whole = np.cumsum(np.load(lengths_path)), np.load(path)
+            if ends[-1] != whole.shape[-1]:
+                raise ValueError(f"{ends[-1]} tokens in one, {whole.shape[-1]} in the other")
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} or {lengths_path} is damaged ({error}): remove both to make them anew") from error
+        return np.split(whole.astype(np.int32), ends[:-1], axis=-1)
 
     def _encode_units(self) -> list[np.ndarray]:
         centres, recipe = self._needed("units"), self.recipe
@@ -288,9 +292,10 @@ class Run:
         output.mkdir(parents=True, exist_ok=True)
         config = hugging_face_config(configs)
         for name, content in ((CONFIG, config), (GENERATION_CONFIG, tokens.to_dict())):
-            (output / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_file(output / name, json.dumps(content, indent=2).encode() + b"\n", force=True)
         write_safetensors(made, output / WEIGHTS)
         units.save(self.units(), output, np.float16)
-        letters_tokenizer().save(str(output / TOKENIZER_FILES[0]))
+        tokenizer = letters_tokenizer().to_str(pretty=True)
+        write_file(output / TOKENIZER_FILES[0], tokenizer.encode(), force=True)
         special = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": UNKNOWN, "pad_token": PAD}
-        (output / TOKENIZER_FILES[2]).write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")
+        write_file(output / TOKENIZER_FILES[2], json.dumps(special, indent=2).encode() + b"\n", force=True)

@@ -9,6 +9,7 @@ CMU Arctic recordings. Debian's packages `flite` and `scowl` bring what is neede
 
 import concurrent.futures
 import functools
+import io
 import os
 import random
 import re
@@ -22,7 +23,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from bark_jax.files import new_file
+from bark_jax.files import write_file
 from bark_jax.train.data import METADATA, read_metadata
 
 VOICE = "rms"
@@ -180,8 +181,9 @@ def speak(text: str, path: Path) -> None:
         if done.returncode:
             raise ValueError(f"flite does not read {text!r}: {done.stderr.strip()}")
         samples, rate = soundfile.read(file.name, dtype="int16")
-    with new_file(path, force=True) as file:
-        soundfile.write(file, trim(samples, rate), rate, format="WAV")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, trim(samples, rate), rate, format="WAV")
+    write_file(path, buffer.getvalue(), force=True)
 
 
 def trim(samples: np.ndarray, rate: int) -> np.ndarray:
@@ -206,8 +208,7 @@ def record(texts: Sequence[str], folder: Path, *, workers: int | None = None) ->
         if before.get(name) != text:
             (folder / "wavs" / f"{name}.wav").unlink(missing_ok=True)
     lines = [f"{name}|{text}|{text}\n" for name, text in zip(names, texts, strict=True)]
-    with new_file(folder / METADATA, force=True) as file:
-        file.write("".join(lines).encode())
+    write_file(folder / METADATA, "".join(lines).encode(), force=True)
     paths = [folder / "wavs" / f"{name}.wav" for name in names]
     todo = [(text, path) for text, path in zip(texts, paths, strict=True) if not path.exists()]
     with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count()) as pool:
