@@ -1,13 +1,13 @@
 """The transformer under all three stages, and the causal model with its KV cache.
 
-In:  embeddings (b, t, d) of new tokens, and a cache of what stood before them.
-Out: hidden states (b, t, d) and the cache with the new tokens in it; logits on request.
+In:  embeddings (b, t, d) of new tokens, and a cache of the tokens before them.
+Out: hidden states (b, t, d) and the keys and values of the new tokens; logits on request.
 
-Nothing here knows of text, audio or sampling, and no module ever changes: the cache is an argument
-and a result. The reference is nanoGPT as Suno trained it (suno-ai/bark, `bark/model.py`).
+Nothing here knows of text, audio or sampling, and no module changes: the cache is an argument and a
+result. The reference is nanoGPT as Suno trained it (suno-ai/bark, `bark/model.py`).
 
 Letters in shapes: b batch, t new tokens (queries), s tokens seen (keys), d width, n heads,
-h head width, v vocabulary, r slots for recent tokens.
+h head width, v vocabulary, r slots of recent tokens.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from bark_jax.matmul import einsum_float32, project
 
 @dataclasses.dataclass(frozen=True)
 class GPTConfig:
-    """Hold the sizes of one causal transformer, under the names of Hugging Face's `config.json`."""
+    """Hold the sizes of one causal transformer, with the names of Hugging Face's `config.json`."""
 
     input_vocab_size: int
     output_vocab_size: int
@@ -54,10 +54,10 @@ class KVCache:
         past    | k k k k k k k k . . . . . . |   slots 0 .. length-1 of each row are filled
         recent                  | k k k . . . |   slots 0 .. used-1, the same for every row
 
-    A decode loop only reads `past` and writes one slot of `recent` a step: were it to write into
-    `past`, XLA would copy the whole of it at every step. `commit` moves the recent ones over.
-    A token's position is its place in `past` and `recent` put end to end. Every query reads all the
-    slots, the empty ones too: `with_slots` lets `past` begin small and grow with what is said.
+    A decode loop only reads `past`, and writes one slot of `recent` a step: if it wrote to `past`, XLA
+    would copy all of `past` at every step. `commit` moves the recent tokens to `past`. A token's position
+    is its index in `past` followed by `recent`. Every query reads all slots, the empty ones too:
+    `past` therefore begins small, and `with_slots` grows it as the speech gets longer.
     """
 
     past: list[Past]
@@ -67,44 +67,44 @@ class KVCache:
 
     @property
     def slots(self) -> int:
-        """Tokens that `past` has room for."""
+        """The number of tokens that fit in `past`."""
         return self.past[0][0].shape[2]
 
     def append(self, new: list[New], at: Int[Array, ""] | None = None) -> "KVCache":
-        """Write new tokens behind the used slots of `recent`, or from slot `at` on."""
+        """Write new tokens after the used slots of `recent`, or from slot `at` on."""
         at = self.used if at is None else at
         recent = jax.tree.map(lambda old, new: write_slots(old, new, at, axis=2), self.recent, new)
         return dataclasses.replace(self, recent=recent, used=self.used + new[0][0].shape[2])
 
     def extend(self, new: list[New]) -> "KVCache":
-        """Write new tokens behind the filled slots of `past`, row by row."""
+        """Write new tokens after the filled slots of `past`, row by row."""
         write = jax.vmap(functools.partial(write_slots, axis=1))
         past = jax.tree.map(lambda old, new: write(old, new, self.length), self.past, new)
         return dataclasses.replace(self, past=past, length=self.length + new[0][0].shape[2])
 
     def commit(self) -> "KVCache":
-        """Move the used slots of `recent` behind the filled ones of `past`."""
+        """Move the used slots of `recent` after the filled ones of `past`."""
         past = self.extend(self.recent).past
         return KVCache(past, self.length + self.used, self.recent, self.used).with_recent(0)
 
     def without_past(self) -> "KVCache":
-        """Return an empty cache without slots in `past`, for tokens that have nothing before them."""
+        """Return an empty cache without slots in `past`, for the first tokens of a prompt."""
         past = [(key[:, :, :0], value[:, :, :0]) for key, value in self.past]
         return KVCache(past, jnp.zeros_like(self.length), self.recent, self.used)
 
     def with_slots(self, slots: int) -> "KVCache":
-        """Return the cache with room for so many tokens in `past`, at least as many as now."""
+        """Return the cache with `slots` slots in `past`, at least as many as now."""
         padding = ((0, 0), (0, 0), (0, slots - self.slots), (0, 0))
         return dataclasses.replace(self, past=jax.tree.map(lambda old: jnp.pad(old, padding), self.past))
 
     def with_recent(self, slots: int) -> "KVCache":
-        """Return the cache with an empty `recent` of so many slots."""
+        """Return the cache with an empty `recent` of `slots` slots."""
         recent = jax.tree.map(lambda x: jnp.zeros((*x.shape[:2], slots, x.shape[3]), x.dtype), self.past)
         return KVCache(self.past, self.length, recent, jnp.int32(0))
 
 
 def empty_cache(cfg: GPTConfig, batch: int, slots: int, dtype: DTypeLike) -> KVCache:
-    """Make a cache with room for so many tokens a row in `past`, and none in `recent`."""
+    """Make an empty cache with `slots` slots a row in `past`, and none in `recent`."""
     shape = (batch, cfg.num_heads, slots, cfg.hidden_size // cfg.num_heads)
     past = [(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(cfg.num_layers)]
     return KVCache(past, jnp.zeros(batch, jnp.int32), [], jnp.int32(0)).with_recent(0)
@@ -119,7 +119,7 @@ Seen = tuple[Float[Array, "b n _ h"], Float[Array, "b n _ h"], Bool[Array, "#b 1
 
 
 def attend(query: Float[Array, "b n t h"], *seen: Seen) -> Float[Array, "b n t h"]:
-    """Mix values by softmax(q k / sqrt(h)) over all the keys of all the parts, in float32."""
+    """Return the values weighted by softmax(q k / sqrt(h)) over the keys of all parts, in float32."""
     scale = query.shape[-1] ** -0.5
     seen = tuple(part for part in seen if part[0].shape[2])  # an empty cache is none
     scores = []
@@ -178,12 +178,12 @@ class Attention(nnx.Module):
 
 @jax.checkpoint
 def gelu(x: Float[Array, "*shape d"]) -> Float[Array, "*shape d"]:
-    """Compute the exact (erf) GELU in float32; training computes it anew rather than keep its parts."""
+    """Compute the exact (erf) GELU in float32; the backward pass recomputes it instead of storing its parts."""
     return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)
 
 
 class MLP(nnx.Module):
-    """Widen four times, exact (erf) GELU, narrow."""
+    """Two linear layers, four times as wide in between, with an exact (erf) GELU."""
 
     def __init__(self, width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs):
         self.up = linear(width, 4 * width, bias=bias, dtype=dtype, rngs=rngs)
@@ -203,7 +203,7 @@ class Block(nnx.Module):
         self.mlp = MLP(width, bias=bias, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-        """Let every position see every other (full attention, no cache)."""
+        """Apply full attention: every position sees every other, without a cache."""
         x = x + self.attention.merge(attend_fully(*self.attention.heads(self.norm_1(x))))
         return x + self.mlp(self.norm_2(x))
 
@@ -216,7 +216,7 @@ class Block(nnx.Module):
         recent_mask: Bool[Array, "1 1 1 r"],
         new_mask: Bool[Array, "1 1 t t"],
     ) -> tuple[Float[Array, "b t d"], New]:
-        """Let new tokens see the past, the recent ones and those before them; return their keys and values too."""
+        """Let new tokens attend to the past, recent and preceding new ones; return their keys and values too."""
         query, key, value = self.attention.heads(self.norm_1(x))
         seen = ((*past, past_mask), (*recent, recent_mask), (key, value, new_mask))
         x = x + self.attention.merge(attend(query, *seen))
@@ -264,7 +264,7 @@ class GPT(nnx.Module):
         return self.token_embedding(ids)
 
     def __call__(self, x: Float[Array, "b t d"], cache: KVCache) -> tuple[Float[Array, "b t d"], list[New]]:
-        """Run t new tokens behind those in the cache; return what it is to `append` or to be `extend`ed with."""
+        """Process t new tokens after those in the cache; return their keys and values, for `append` or `extend`."""
         new = jnp.arange(x.shape[1])
         position = (cache.length + cache.used)[:, None] + new
         x = x + self.position_embedding(jnp.minimum(position, self.cfg.block_size - 1))  # past the end is padding
@@ -280,13 +280,13 @@ class GPT(nnx.Module):
     def logits(
         self, hidden: Float[Array, "b t d"], first: int | Int[Array, ""] = 0, count: int | None = None
     ) -> Float[Array, "b t v"]:
-        """Score `count` ids from `first` on (None: all), in float32.
+        """Return the logits of `count` ids from `first` on (None: all), in float32.
 
-        A stage that draws one of 1,024 ids need not read the head's other 11,072 columns.
+        A stage that samples one of 1,024 ids does not need the head's other 11,072 columns.
         """
         kernel, hidden = self.head.kernel[...], self.norm(hidden)
         count = count or kernel.shape[1]
-        few = 2 * count < kernel.shape[1]  # else cutting the columns out costs more than scoring them all
+        few = 2 * count < kernel.shape[1]  # otherwise slicing the columns costs more than using them all
         if few:
             kernel = jax.lax.dynamic_slice_in_dim(kernel, first, count, axis=1)
         logits = einsum_float32("btd,dv->btv", hidden, kernel)
@@ -294,11 +294,11 @@ class GPT(nnx.Module):
 
 
 def causal_hidden(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-    """Run whole sequences of embeddings at once: no past, all recent."""
+    """Process whole sequences of embeddings at once, without a cache."""
     hidden, _ = model(x, empty_cache(model.cfg, x.shape[0], 0, x.dtype))
     return hidden
 
 
 def causal_logits(model: GPT, x: Float[Array, "b t d"]) -> Float[Array, "b t v"]:
-    """Score every next token of whole sequences of embeddings at once."""
+    """Return the logits of every next token of whole sequences of embeddings."""
     return model.logits(causal_hidden(model, x))

@@ -1,8 +1,7 @@
 """The id space of a Bark checkpoint: vocabularies, offsets, pads, rates and window lengths.
 
-Every number that the stages share stands here and nowhere else. The defaults are Bark's own, as
-published in the `generation_config.json` of suno/bark; a checkpoint may state others, and all of
-the package follows what it states.
+All numbers that the stages share are defined here. The defaults are Bark's own, as published in the
+`generation_config.json` of suno/bark. A checkpoint may state others, and the whole package follows it.
 
 One id space serves the text and semantic tokens, another the semantic and coarse tokens:
 
@@ -89,7 +88,7 @@ class TokenConfig:
 
     @property
     def longest_s(self) -> float:
-        """Seconds of the longest sound that is spoken at once: 15.4 for Bark."""
+        """Maximum seconds of speech in one generation: 15.4 for Bark."""
         return self.max_new_tokens / self.semantic_rate_hz
 
     @property
@@ -99,17 +98,17 @@ class TokenConfig:
 
     @property
     def max_semantic_history(self) -> int:
-        """Semantic tokens that stand behind a full coarse history: 209 for Bark."""
+        """Semantic tokens that correspond to a full coarse history: 209 for Bark."""
         return math.floor(self.max_coarse_history / self.coarse_per_semantic)
 
     @property
     def longest_coarse_window(self) -> int:
-        """Ids of the longest window of the coarse model, head, INFER, history and new ones: 947 for Bark."""
+        """Ids in the longest window of the coarse model: semantic, INFER, history and new ones; 947 for Bark."""
         return self.max_coarse_input_length + 1 + self.max_coarse_history + self.sliding_window_len
 
     @property
     def fine_pad_token(self) -> int:
-        """The code that says "not known yet": one past the last code."""
+        """The code for "not known yet": one past the last code."""
         return self.codebook_size
 
     def coarse_offset(self, codebook: int) -> int:
@@ -118,7 +117,7 @@ class TokenConfig:
 
     @classmethod
     def from_dict(cls, generation_config: dict[str, Any]) -> "TokenConfig":
-        """Read the content of a `generation_config.json`; what it leaves out keeps Bark's value."""
+        """Read the content of a `generation_config.json`; a missing field keeps Bark's value."""
         found = {key: generation_config.get(key) for key in TOP_LEVEL}
         for stage, keys in SECTIONS.items():
             section = generation_config.get(f"{stage}_config") or {}
@@ -127,7 +126,7 @@ class TokenConfig:
         return cls(**{key: value for key, value in found.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the content of a `generation_config.json`: `from_dict` reads it back."""
+        """Return the content of a `generation_config.json`; `from_dict` reads it back."""
         content: dict[str, Any] = {"model_type": "bark"} | {key: getattr(self, key) for key in TOP_LEVEL}
         for stage, keys in SECTIONS.items():
             temperature = getattr(self, f"{stage.removesuffix('_acoustics')}_temperature")
