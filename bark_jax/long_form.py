@@ -9,22 +9,20 @@ Knows nothing of networks: `Bark.generate` is what it calls.
 """
 
 import atexit
-import contextlib
 import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
+from bark_jax.console import Progress, Report, sentence_bar
 from bark_jax.speech import Speech
 from bark_jax.voices import Voice
 
 PAUSE_S = 0.25  # of silence between two sentences, as in Suno's notebook on long form
 BATCH_SIZE = 8  # sentences at once, where nobody waits for the first
 
-Report = Callable[[str, int, int], None]  # told a stage, how much of it is done, and of how much
 Speak = Callable[..., list[Speech]]  # (texts, *, voice, seed, progress): a batch
 
 
@@ -98,34 +96,11 @@ def silence(sample_rate: int) -> np.ndarray:
     return np.zeros(round(PAUSE_S * sample_rate), np.float32)
 
 
-@contextlib.contextmanager
-def sentence_bar(progress: bool | Report) -> Iterator[Report]:
-    """Show one bar for all sentences on standard error, and beside it the stage; or tell a function, or nobody."""
-    if callable(progress):
-        yield progress
-        return
-    form = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
-    with tqdm(desc="sentence", total=1, bar_format=form, miniters=0, disable=not progress) as bar:
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage == "sentence":
-                bar.total = total
-                bar.set_postfix_str("", refresh=False)
-                bar.update(done - bar.n)
-            else:
-                bar.set_postfix_str(f"{stage} {done}/{total}", refresh=False)
-                bar.update(0)
-
-        yield report
-
-
 class Stopped(Exception):
     """Nobody waits for the rest of a stream."""
 
 
-def in_background(
-    start: Callable[[Report], Iterator[Speech]], progress: bool | Report
-) -> Generator[Speech, None, None]:
+def in_background(start: Callable[[Report], Iterator[Speech]], progress: Progress) -> Generator[Speech, None, None]:
     """Yield speeches as they are done, while a thread makes the next ones.
 
     Closing or dropping the iterator, an error or Ctrl-C in the loop that reads it, and the end of the

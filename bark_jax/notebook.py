@@ -32,7 +32,9 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
+from bark_jax import options
 from bark_jax.codec import check_samples
+from bark_jax.options import STAGES
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
 from bark_jax.text import fits
@@ -275,8 +277,6 @@ def _warning(text: str) -> widgets.HTML:
 # The panel
 # ---------------------------------------------------------------------------------------------
 
-STAGES = ("semantic", "coarse", "fine")
-
 
 @dataclasses.dataclass
 class Panel:
@@ -302,16 +302,10 @@ class Panel:
         try:
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always", UserWarning)
-                speech = self.bark.generate(
-                    values["text"],
-                    voice=self.voices.get(values["voice"], values["voice"].strip() or None),
-                    seed=values["seed"],
-                    min_eos_p=values["min_eos_p"],
-                    max_seconds=values["max_seconds"],
-                    progress=self.report,
-                    long_form=not fits(values["text"], self.bark.tokenizer, self.bark.tokens),
-                    **{f"{stage}_temperature": values[stage] for stage in STAGES},
-                )
+                text, voice = values.pop("text"), values.pop("voice")
+                speak = self.bark.generate if fits(text, self.bark.tokenizer, self.bark.tokens) else self.bark.read
+                voice = self.voices.get(voice, voice.strip() or None)
+                speech = speak(text, voice=voice, progress=self.report, **values)
         except ValueError as error:
             self.message.children = [_warning(str(error))]
         except KeyboardInterrupt:
@@ -398,29 +392,28 @@ def panel(
         text, max_seconds: what the controls say at first; None is as long as the checkpoint can speak at once.
         folder: where Save writes `take-1.wav` and its voice, `take-1.npz`.
     """
-    style = {"description_width": "8em"}
+    style = {"description_width": "10em"}
     names = [] if bark.voices is None else bark.voices.names()
     slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
     hint = "a name, an .npz file, take 1, ..."
-    longest = bark.tokens.longest_s
     controls: dict[str, Any] = {
         "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
         "voice": widgets.Combobox(
             options=names, placeholder=hint, description="voice", layout={"width": "28em"}, style=style
         ),
         "seed": widgets.IntText(value=0, description="seed", layout={"width": "28em"}, style=style),
-        "min_eos_p": slider(value=0.2, min=0.01, max=1, step=0.01, description="min_eos_p"),
-        "max_seconds": slider(
-            value=longest if max_seconds is None else max_seconds,
-            min=min(0.1, longest),
-            max=longest,
-            step=0.1,
-            description="max_seconds",
-        ),
     }
-    for stage in STAGES:
-        value = getattr(bark.tokens, f"{stage}_temperature")
-        controls[stage] = slider(value=value, min=0, max=1.5, step=0.05, description=f"{stage} temp.")
+    usual = {"max_seconds": bark.tokens.longest_s if max_seconds is None else max_seconds}
+    for name, option in options.table().items():
+        if option.slider is None:
+            continue
+        least, most, step = option.slider
+        most = bark.tokens.longest_s if most is None else most
+        value = usual.get(name, option.default)
+        value = getattr(bark.tokens, name) if value is None else value
+        controls[name] = slider(
+            value=value, min=min(least, most), max=most, step=step, description=name.replace("_", " ")
+        )
     made = Panel(
         bark=bark,
         folder=Path(folder),

@@ -2,480 +2,223 @@
 
     text ──▶ semantic (s,) ──▶ coarse (2, t) ──▶ fine (8, t) ──▶ samples (320 t,)
 
-In:  a checkpoint; texts, voices, seeds and how to draw.
+In:  a checkpoint; texts, voices, seeds and sampling options (`options.py`).
 Out: `Speech`: the samples, and the tokens of every stage.
 
 Each stage is one file of the package and one method here. All of them take one item, or a list of
 items as a batch; every row of a batch comes out as it would alone.
 """
 
-import contextlib
-import dataclasses
 import functools
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
-from bark_jax import coarse, fine, sampling, semantic, sentences
+from bark_jax import inputs, options, sentences
 from bark_jax.checkpoints.load import load_networks
 from bark_jax.checkpoints.resolve import resolve
-from bark_jax.codec import Codec, decode_audio, encode_audio
-from bark_jax.fine import FineModel
-from bark_jax.gpt import GPT
-from bark_jax.long_form import BATCH_SIZE, Report, in_background, join, sentence_bar, sentence_by_sentence
-from bark_jax.sampling import Controls, Progress
-from bark_jax.sound import read_sound
-from bark_jax.speech import Codes, Semantic, Speech
-from bark_jax.text import encode, load_tokenizer, show, unknown_words
+from bark_jax.console import Progress, Report, sentence_bar
+from bark_jax.inputs import GenerateCall, ReadCall, VoiceSource
+from bark_jax.long_form import BATCH_SIZE, in_background, join, sentence_by_sentence
+from bark_jax.options import SamplingOptions
+from bark_jax.speech import Speech
+from bark_jax.stages import Stages
+from bark_jax.text import encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import Voice, VoiceLibrary, check_array, language_of, load_voice
-
-StageProgress = bool | Report  # bars or none; or a function that is told of them
+from bark_jax.voices import VoiceLibrary, language_of
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Bark:
-    """Hold the four networks of a checkpoint and all that belongs to them; `load` makes one."""
+class Bark(Stages):
+    """Speak with the four networks of a checkpoint; `load` makes one."""
 
-    name: str
-    tokens: TokenConfig
-    tokenizer: Tokenizer
-    voices: VoiceLibrary | None
-    networks: Mapping[str, Any]  # with low memory, asking for one loads it and drops another
-    dtype: jnp.dtype  # of the three transformers
-
-    def __repr__(self) -> str:
-        return f"Bark({self.name!r}, {self.dtype})"
-
-    @property
-    def semantic_model(self) -> GPT:
-        return self.networks["semantic"]
-
-    @property
-    def coarse_model(self) -> GPT:
-        return self.networks["coarse_acoustics"]
-
-    @property
-    def fine_model(self) -> FineModel:
-        return self.networks["fine_acoustics"]
-
-    @property
-    def codec(self) -> Codec:
-        return self.networks["codec_model"]
-
-    @property
-    def sample_rate(self) -> int:
-        """Of what it speaks, in Hz."""
-        return self.tokens.sample_rate
-
+    @overload
+    def generate(self, text: str, **options: Unpack[GenerateCall]) -> Speech: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def generate(self, text: Sequence[str], **options: Unpack[GenerateCall]) -> list[Speech]: ...
     def generate(
         self,
-        text: str | Sequence[str],
+        text: Any,
         *,
         voice: Any = None,
-        seed: int | Sequence[int] = 0,
-        semantic_temperature: float | None = None,
-        coarse_temperature: float | None = None,
-        fine_temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_eos_p: float | None = 0.2,
-        max_seconds: float | Sequence[float | None] | None = None,
-        progress: StageProgress = True,
+        seed: Any = 0,
+        progress: Progress = True,
         long_form: bool | str = False,
-        language: str | None = None,
-        batch_size: int = BATCH_SIZE,
+        **sampling: Unpack[SamplingOptions],
     ) -> Any:
         """Speak a text, or a list of texts as one batch; return a `Speech`, or a list.
 
-        In long form the texts may be of any length: each is spoken sentence by sentence in one voice, and its
-        speech holds that of every sentence. Sentence i draws with seed + i, so `generate` makes it again alone.
-
         Args:
             text: what to say.
-            voice: a name that `voices` knows, the path of an .npz, its arrays or a `Voice`; None for
-                whatever voice the seed brings. One for all, or one for each text.
-            seed: of all random numbers, 0 to 2**32 - 1. One for all, or one for each text.
-            semantic_temperature, coarse_temperature, fine_temperature: 0 is greedy, 1 draws from the
-                model's own probabilities; None takes the checkpoint's (Bark: 0.7, 0.7, 0.5).
-            top_k, top_p: draw among the most probable only, in the first two stages.
-            min_eos_p: end the speech where its end is at least as probable as this; None: where it is drawn.
-            max_seconds: end the speech once it is longer; in long form that of each sentence. One for all, or
-                one for each text.
-            progress: show a bar for each stage on standard error; or a function, told the stage, how much of
-                it is done, and of how much. In long form one bar for all sentences; the function is told of
-                the stage "sentence" too.
-            long_form: True: in one voice; where `voice` is None, that of the first sentence. "continue": each
-                sentence continues the one before, whose tokens are its voice; one at a time.
-            language: of a text in long form, as "de", to know its abbreviations; None: that of the voice's
-                name, as v2/de_speaker_3, else guessed from the script.
-            batch_size: how many sentences of a text in long form go at once.
+            voice: a name that `voices` knows, the path of an .npz, its arrays or a `Voice`; None lets the seed
+                choose one. One for all texts, or one for each.
+            seed: random seed, 0 to 2**32 - 1. One for all texts, or one for each.
+            progress: show a bar for each stage on standard error; or a function, called as (stage, done, total).
+            long_form: deprecated, call `read`.
+            sampling: temperatures, filters and limits: `options.SamplingOptions` lists them.
 
         Raises:
-            ValueError: something is out of its range, a text does not fit, a voice is unusable.
+            ValueError: something is out of its range, a text does not fit, or a voice is unusable.
         """
-        single, texts = _texts(text)
-        if long_form:
-            speeches = self._whole(
-                texts,
-                voice,
-                seed,
-                max_seconds,
-                progress,
-                long_form=long_form,
-                language=language,
-                batch_size=batch_size,
-                semantic_temperature=semantic_temperature,
-                coarse_temperature=coarse_temperature,
-                fine_temperature=fine_temperature,
-                top_k=top_k,
-                top_p=top_p,
-                min_eos_p=min_eos_p,
-            )
-            return speeches[0] if single else speeches
-        spoken = self._semantic_inputs(texts, voice, seed, max_seconds)
-        controls = {
-            "semantic": self._controls("semantic", semantic_temperature, top_k, top_p, min_eos_p),
-            "coarse": self._controls("coarse", coarse_temperature, top_k, top_p),
-            "fine": self._controls("fine", fine_temperature),
-        }
-        text_ids, voices, seeds, limits = spoken
+        if long_form is not False:
+            chain = _chain(long_form)
+            return self.read(text, voice=voice, seed=seed, chain=chain, progress=progress, **sampling)
+        single, texts = inputs.texts(text)
+        voices, seeds = self._voices(voice, len(texts)), inputs.seeds(seed, len(texts))
+        settings = options.complete(sampling)
+        controls, limits = self._controls(settings), self._limits(settings, len(texts))
+        text_ids = self._text_ids(texts)
         timings: dict[str, float] = {}
         with _timed(timings, "semantic"):
-            ids = self._semantic(text_ids, voices, seeds, controls["semantic"], limits, progress)
+            ids = self._run("semantic", progress, text_ids, voices, seeds, controls["semantic"], limits=limits)
         for words, row in zip(texts, ids, strict=True):
             if not len(row):
                 warnings.warn(f"the model ended {words!r} before its first token: no sound", stacklevel=2)
         with _timed(timings, "coarse"):
-            two = self._coarse(ids, voices, seeds, controls["coarse"], progress)
+            two = self._run("coarse", progress, ids, voices, seeds, controls["coarse"])
         with _timed(timings, "fine"):
-            eight = self._fine(two, voices, seeds, controls["fine"], progress)
+            eight = self._run("fine", progress, two, voices, seeds, controls["fine"])
         with _timed(timings, "codec"):
             samples = self.decode(eight)
+        columns = zip(texts, seeds, samples, ids, two, eight, strict=True)
         speeches = [
-            Speech(
-                text=texts[row],
-                seed=seeds[row],
-                samples=samples[row],
-                sample_rate=self.sample_rate,
-                semantic=ids[row],
-                coarse=two[row],
-                fine=eight[row],
-                timings=timings,
-                tokens=self.tokens,
-            )
-            for row in range(len(texts))
+            Speech(words, seed, x, self.sample_rate, s, c, f, timings, self.tokens)
+            for words, seed, x, s, c, f in columns
         ]
+        return speeches[0] if single else speeches
+
+    @overload
+    def read(self, text: str, **options: Unpack[ReadCall]) -> Speech: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def read(self, text: Sequence[str], **options: Unpack[ReadCall]) -> list[Speech]: ...
+    def read(
+        self,
+        text: Any,
+        *,
+        voice: Any = None,
+        seed: Any = 0,
+        chain: bool = False,
+        language: str | None = None,
+        batch_size: int = BATCH_SIZE,
+        progress: Progress = True,
+        **sampling: Unpack[SamplingOptions],
+    ) -> Any:
+        """Read a text of any length aloud, sentence by sentence in one voice; a list of texts one after another.
+
+        The speech holds that of every sentence. Sentence i has the seed seed + i, so `generate` makes it again alone.
+
+        Args:
+            voice: as in `generate`; with None, the first sentence sets the voice of the others.
+            chain: each sentence continues the one before, whose tokens are its voice; one at a time.
+            language: a code such as "de", whose abbreviations do not end a sentence; None: that of the voice's
+                name, as v2/de_speaker_3, else guessed from the script.
+            batch_size: how many sentences are spoken at once.
+            progress: show one bar for all sentences; or a function, called for the stage "sentence" too.
+            text, seed, sampling: as in `generate`; `max_seconds` is that of each sentence.
+
+        Raises:
+            ValueError: as `generate`, before the first sentence is spoken.
+        """
+        single, texts = inputs.texts(text)
+        n, settings = len(texts), options.complete(sampling)
+        voices, seeds = inputs.for_each("voice", voice, n), inputs.seeds(seed, n)
+        limits = inputs.for_each("max_seconds", settings["max_seconds"], n)
+        readings = [
+            self._reading(words, own, number, chain, language, batch_size, settings | {"max_seconds": limit})
+            for words, own, number, limit in zip(texts, voices, seeds, limits, strict=True)
+        ]
+        speeches = []
+        for words, number, start in zip(texts, seeds, readings, strict=True):
+            with sentence_bar(progress) as report:
+                speeches.append(join(words, number, list(start(report))))
         return speeches[0] if single else speeches
 
     def stream(
         self,
         text: str,
         *,
-        voice: Any = None,
+        voice: VoiceSource = None,
         seed: int = 0,
-        progress: StageProgress = True,
-        long_form: bool | str = True,
+        chain: bool = False,
         language: str | None = None,
         batch_size: int = 1,
-        **options: Any,
+        progress: Progress = True,
+        long_form: bool | str | None = None,
+        **sampling: Unpack[SamplingOptions],
     ) -> Generator[Speech, None, None]:
-        """Speak a text of any length; yield the `Speech` of each sentence once it is done, while later ones are made.
+        """Read a text as `read` does, and yield the `Speech` of each sentence while later ones are made.
 
-        The sentences are those of `generate` in long form, and sound the same. They go one at a time, so that the
-        first comes soon. They are made in a thread, which tells `progress` too and which jax's context managers
-        do not reach; closing or dropping the iterator, and Ctrl-C, stop it.
+        With a batch size of 1 the first sentence comes soonest. A thread makes them, and calls `progress` too;
+        JAX's context managers do not reach it. Closing or dropping the iterator, and Ctrl-C, stop it.
 
         Args:
-            options: the other arguments of `generate`.
+            long_form: deprecated; "continue" is `chain=True`.
 
         Raises:
-            ValueError: as `generate`, here or when the iterator is read.
+            ValueError: as `read`, at once.
         """
         if not isinstance(text, str):
             raise ValueError(f"text is {text!r} of type {type(text).__name__}: stream one str")
-        options |= {"long_form": long_form, "language": language, "batch_size": batch_size}
-        return in_background(self._sentence_by_sentence(text, voice, seed, **options), progress)
+        if long_form is not None:
+            chain = _chain(long_form)
+        start = self._reading(text, voice, seed, chain, language, batch_size, options.complete(sampling))
+        return in_background(start, progress)
 
-    def sentences(self, text: str, *, voice: Any = None, language: str | None = None) -> list[str]:
-        """Split a text into the pieces that long form speaks; arguments and errors as in `generate`."""
-        if language is None and isinstance(voice, str | Path):
+    def sentences(self, text: str, *, voice: VoiceSource = None, language: str | None = None) -> list[str]:
+        """Split a text into the pieces that `read` speaks; arguments and errors as there."""
+        if language is None and isinstance(voice, str | os.PathLike):
             language = language_of(voice)
         return sentences.split(text, self.tokenizer, self.tokens, language)
 
-    def text_to_semantic(
-        self,
-        text: str | Sequence[str],
-        *,
-        voice: Any = None,
-        seed: int | Sequence[int] = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_eos_p: float | None = 0.2,
-        max_seconds: float | Sequence[float | None] | None = None,
-        progress: StageProgress = False,
-    ) -> Any:
-        """Turn text into semantic tokens, int32 (s,); arguments and errors as in `generate`."""
-        single, texts = _texts(text)
-        text_ids, voices, seeds, limits = self._semantic_inputs(texts, voice, seed, max_seconds)
-        controls = self._controls("semantic", temperature, top_k, top_p, min_eos_p)
-        rows = self._semantic(text_ids, voices, seeds, controls, limits, progress)
-        return rows[0] if single else rows
-
-    def semantic_to_coarse(
-        self,
-        semantic: Any,
-        *,
-        voice: Any = None,
-        seed: int | Sequence[int] = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        progress: StageProgress = False,
-    ) -> Any:
-        """Turn semantic tokens (s,) into coarse codes, int32 (2, t); arguments and errors as in `generate`."""
-        single = _is_one(semantic)
-        limit = self.tokens.semantic_vocab_size
-        rows = [check_array("semantic", row, None, limit, may_be_empty=True) for row in _rows(semantic, single)]
-        voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
-        rows = self._coarse(rows, voices, seeds, self._controls("coarse", temperature, top_k, top_p), progress)
-        return rows[0] if single else rows
-
-    def coarse_to_fine(
-        self,
-        coarse: Any,
-        *,
-        voice: Any = None,
-        seed: int | Sequence[int] = 0,
-        temperature: float | None = None,
-        progress: StageProgress = False,
-    ) -> Any:
-        """Turn coarse codes (2, t) into fine codes, int32 (8, t); arguments and errors as in `generate`."""
-        single = _is_one(coarse)
-        q, limit = self.tokens.n_coarse_codebooks, self.tokens.codebook_size
-        rows = [check_array("coarse", row, q, limit, may_be_empty=True) for row in _rows(coarse, single)]
-        voices, seeds = self._voices(voice, len(rows)), _seeds(seed, len(rows))
-        rows = self._fine(rows, voices, seeds, self._controls("fine", temperature), progress)
-        return rows[0] if single else rows
-
-    def decode(self, fine: Any) -> Any:
-        """Turn codes (q, t) of the first q codebooks into samples, float32 (320 t,), not clipped.
-
-        Raises:
-            ValueError: the codes are out of range, or of more codebooks than the codec has.
-        """
-        single = _is_one(fine)
-        rows = [np.asarray(row) for row in _rows(fine, single)]
-        sounding = [row for row in rows if row.ndim != 2 or row.shape[1]]
-        decoded = iter(decode_audio(self.codec, sounding) if sounding else [])
-        samples = [np.zeros(0, np.float32) if row.ndim == 2 and not row.shape[1] else next(decoded) for row in rows]
-        return samples[0] if single else samples
-
-    def encode(self, samples: Any, kbps: float = 6.0, *, sample_rate: int | None = None) -> Any:
-        """Turn a recording into codes, int32 (q, t), of as many codebooks as `kbps` pays for.
-
-        Args:
-            samples: mono float samples (n,) in -1..1, or the path of a sound file.
-            kbps: 1.5, 3, 6, 12 or 24: 2, 4, 8, 16 or 32 codebooks. Bark uses 6.
-            sample_rate: of `samples`, in Hz; left out, they are taken to be at the codec's 24,000.
-
-        Raises:
-            ValueError: not mono, not finite, not at the codec's rate; a bandwidth it does not have.
-        """
-        single = _is_one(samples)
-        expected = self.sample_rate
-        rows, rates = [], {sample_rate or expected}
-        for row in _rows(samples, single):
-            if isinstance(row, str | os.PathLike):
-                row, rate = read_sound(row)
-                rates.add(rate)
-            rows.append(row)
-        if not rows:
-            return []
-        codes = encode_audio(self.codec, rows, next(iter(rates - {expected}), expected), kbps)
-        return codes[0] if single else codes
-
-    def _whole(
-        self, texts: list[str], voice: Any, seed: Any, max_seconds: Any, progress: StageProgress, **options: Any
-    ) -> list[Speech]:
-        """Speak texts in long form, one after another."""
-        voices, limits = _for_each("voice", voice, len(texts)), _for_each("max_seconds", max_seconds, len(texts))
-        seeds = _seeds(seed, len(texts))
-        starts = [
-            self._sentence_by_sentence(words, own, number, max_seconds=limit, **options)
-            for words, own, number, limit in zip(texts, voices, seeds, limits, strict=True)
-        ]
-        speeches = []
-        for words, number, start in zip(texts, seeds, starts, strict=True):
-            with sentence_bar(progress) as report:
-                speeches.append(join(words, number, list(start(report))))
-        return speeches
-
-    def _sentence_by_sentence(
+    def _reading(
         self,
         text: str,
         voice: Any,
-        seed: int,
-        *,
-        long_form: bool | str,
+        seed: Any,
+        chain: bool,
         language: str | None,
-        batch_size: int,
-        **options: Any,
+        batch_size: Any,
+        settings: dict[str, Any],
     ) -> Callable[[Report], Iterator[Speech]]:
-        """Check what long form needs; return what speaks a text in it."""
-        if long_form is not True and long_form != "continue":
-            raise ValueError(f'long_form is {long_form!r}, it must be True, "continue" or, for a text that fits, False')
-        if isinstance(batch_size, bool) or not isinstance(batch_size, sampling.WHOLE_NUMBER) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r}, it must be a whole number from 1 on")
+        """Check all that `read` needs for one text, each sentence too; return what speaks it."""
+        batch_size, (seed,) = inputs.check_count("batch_size", batch_size), inputs.seeds(seed, 1)
+        self._controls(settings)
+        self._limits(settings, 1)
         pieces = self.sentences(text, voice=voice, language=language)
-        (loaded,), (seed,) = self._voices(voice, 1), _seeds(seed, 1)
-        speak, chained = functools.partial(self.generate, **options), long_form == "continue"
+        (loaded,) = self._voices(voice, 1)
+        for piece in pieces:
+            encode(piece, self.tokenizer, self.tokens)
+
+        def speak(texts: Sequence[str], **others: Any) -> list[Speech]:
+            return self.generate(texts, **settings, **others)
+
         return functools.partial(
-            sentence_by_sentence, speak, pieces, loaded, seed, chained=chained, batch_size=batch_size
+            sentence_by_sentence, speak, pieces, loaded, seed, chained=chain, batch_size=batch_size
         )
 
-    def _semantic_inputs(
-        self, texts: list[str], voice: Any, seed: Any, max_seconds: Any
-    ) -> tuple[list[np.ndarray], list[Voice | None], list[int], list[int]]:
-        """Check the inputs of the first stage; return text ids, voices, seeds and limits in tokens."""
-        voices, seeds = self._voices(voice, len(texts)), _seeds(seed, len(texts))
-        seconds = _for_each("max_seconds", max_seconds, len(texts))
-        limits = [semantic.token_limit(one, self.tokens) for one in seconds]
-        for words in texts:
-            if unknown := unknown_words(words, self.tokenizer):
-                warnings.warn(
-                    f"{self.name} cannot read {', '.join(map(repr, unknown))} in {show(words)}: write it in letters",
-                    stacklevel=3,
-                )
-        ids = [encode(words, self.tokenizer, self.tokens) for words in texts]
-        return ids, voices, seeds, limits
 
-    def _voices(self, voice: Any, count: int) -> list[Voice | None]:
-        each = _for_each("voice", voice, count)
-        loaded = {id(one): None if one is None else load_voice(one, self.tokens, self.voices) for one in each}
-        return [loaded[id(one)] for one in each]
-
-    def _controls(self, stage: str, temperature: float | None, *others: Any) -> Controls:
-        if temperature is None:
-            temperature = getattr(self.tokens, f"{stage}_temperature")
-        return Controls.from_user(temperature, *others, name=f"{stage}_temperature")
-
-    def _semantic(
-        self,
-        texts: list[np.ndarray],
-        voices: list[Voice | None],
-        seeds: list[int],
-        controls: Controls,
-        limits: list[int],
-        progress: StageProgress,
-    ) -> list[Semantic]:
-        if not texts:
-            return []
-        with _bar("semantic", progress) as report:
-            return semantic.generate(
-                self.semantic_model, self.tokens, texts, voices, seeds, controls, limits=limits, on_progress=report
-            )
-
-    def _coarse(
-        self,
-        rows: list[Semantic],
-        voices: list[Voice | None],
-        seeds: list[int],
-        controls: Controls,
-        progress: StageProgress,
-    ) -> list[Codes]:
-        if not rows:
-            return []
-        with _bar("coarse", progress) as report:
-            return coarse.generate(self.coarse_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
-
-    def _fine(
-        self,
-        rows: list[Codes],
-        voices: list[Voice | None],
-        seeds: list[int],
-        controls: Controls,
-        progress: StageProgress,
-    ) -> list[Codes]:
-        if not rows:
-            return []
-        with _bar("fine", progress) as report:
-            return fine.generate(self.fine_model, self.tokens, rows, voices, seeds, controls, on_progress=report)
+def _chain(long_form: bool | str) -> bool:
+    """Read the deprecated argument that `read` has made superfluous."""
+    if long_form is not True and long_form != "continue":
+        raise ValueError(f'long_form is {long_form!r}, it must be True, "continue" or, for a text that fits, False')
+    new = "read(text, chain=True)" if long_form == "continue" else "read(text)"
+    warnings.warn(f"long_form is deprecated and goes in 0.2: call {new}, or stream", DeprecationWarning, stacklevel=3)
+    return long_form == "continue"
 
 
-def _texts(text: Any) -> tuple[bool, list[str]]:
-    """Tell one text from a list of them, and return the list."""
-    if isinstance(text, bytes) or not isinstance(text, Iterable):
-        raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str, or a list of them")
-    return isinstance(text, str), [text] if isinstance(text, str) else list(text)
-
-
-def _is_one(value: Any) -> bool:
-    """Tell one array, or list of numbers, from a batch: a list of arrays."""
-    if isinstance(value, list | tuple):
-        return len(value) > 0 and isinstance(value[0], sampling.NUMBER)
-    return True
-
-
-def _rows(value: Any, single: bool) -> list[Any]:
-    return [value] if single else list(value)
-
-
-def _for_each(name: str, value: Any, count: int) -> list[Any]:
-    """Repeat one value for every text, or check that a list has one for each."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        return [value] * count
-    if len(value) != count:
-        raise ValueError(f"{name} is a list of {len(value)} for {count} texts: pass one for all, or one for each")
-    return list(value)
-
-
-def _seeds(seed: Any, count: int) -> list[int]:
-    return [check_seed(one) for one in _for_each("seed", seed, count)]
-
-
-def check_seed(seed: Any) -> int:
-    """Return a seed as an int. Raises ValueError for what is none."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed!r}, it must be a whole number from 0 to {2**32 - 1}")
-    return int(seed)
-
-
-@contextlib.contextmanager
+@contextmanager
 def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     timings[stage] = time.perf_counter() - began
-
-
-@contextlib.contextmanager
-def _bar(stage: str, progress: StageProgress) -> Iterator[Progress]:
-    """Show a bar on standard error, or tell a function; what is reported is how much is done, and of how much."""
-    if callable(progress):
-        yield functools.partial(progress, stage)
-        return
-    form = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
-    with tqdm(desc=f"{stage:8}", total=1, bar_format=form, disable=not progress) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield report
-        bar.total = bar.n  # a speech may end early
-        bar.refresh()
 
 
 # ---------------------------------------------------------------------------------------------

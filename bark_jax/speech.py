@@ -19,6 +19,7 @@ from bark_jax.voices import Voice
 
 Semantic = Int32[np.ndarray, " _"]
 Codes = Int32[np.ndarray, "_ _"]  # (q, t)
+Samples = Float32[np.ndarray, " _"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -122,7 +122,7 @@ def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.nda
     if len(ids) > limit:
         raise ValueError(
             f"text has {len(ids)} tokens, Bark reads {limit}: "
-            f"pass long_form=True to generate (--long-form) or shorten it. It begins {shown}"
+            f"shorten it, or read it in long form, with Bark.read or `speak --long-form`. It begins {shown}"
         )
     highest = tokens.text_pad_token - 1 - tokens.text_encoding_offset
     if ids.max() > highest:

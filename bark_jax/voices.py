@@ -225,7 +225,7 @@ class VoiceLibrary:
         return Path(self.fetch(path))
 
 
-def language_of(name: str | Path) -> str | None:
+def language_of(name: str | os.PathLike) -> str | None:
     """Read the language from the name of a voice or its file, as "de" of v2/de_speaker_3, if it tells one."""
     speaker = re.fullmatch(r"([a-z]{2})_speaker_\d+", Path(name).stem)
     return speaker[1] if speaker and speaker[1] in LANGUAGES else None

@@ -16,12 +16,13 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import bark_jax
 from bark_jax import bench, sampling, semantic
-from bark_jax.__main__ import main, parser
+from bark_jax.__main__ import main
 from bark_jax.bench import fresh, report, timing
 from bark_jax.bench import roofline as limits
 from bark_jax.bench import transformers_baseline as theirs
 from bark_jax.checkpoints.random import SHAPES, TOKENS, random_config, write_random
 from bark_jax.checkpoints.tables import NETWORKS
+from bark_jax.cli.commands import parser
 from bark_jax.describe import parameter_count
 
 STAGES = ["semantic", "coarse", "fine", "codec", "whole"]

@@ -69,7 +69,7 @@ def spoken(speak, pieces, voice=None, seed=0, *, chained=False, batch_size=8, re
 
 
 def test_one_text_is_one_speech_of_its_sentences(bark, me):
-    whole = bark.generate(TEXT, voice=me, seed=7, long_form=True, batch_size=4, **QUICK)
+    whole = bark.read(TEXT, voice=me, seed=7, batch_size=4, **QUICK)
     assert [one.text for one in whole.sentences] == SENTENCES
     assert [one.seed for one in whole.sentences] == [7, 8, 9, 10]
     assert (whole.text, whole.seed) == (TEXT, 7)
@@ -86,7 +86,7 @@ def test_one_text_is_one_speech_of_its_sentences(bark, me):
 
 def test_each_sentence_can_be_made_again_alone(bark):
     """With voice None the first sentence is the voice of the others; seeds go round at 2**32."""
-    whole = bark.generate(TEXT, seed=2**32 - 2, long_form=True, batch_size=4, top_k=50, **QUICK)
+    whole = bark.read(TEXT, seed=2**32 - 2, batch_size=4, top_k=50, **QUICK)
     assert [one.seed for one in whole.sentences] == [2**32 - 2, 2**32 - 1, 0, 1]
     voice = None
     for one in whole.sentences:
@@ -96,7 +96,7 @@ def test_each_sentence_can_be_made_again_alone(bark):
 
 
 def test_to_continue_is_to_take_the_sentence_before_as_the_voice(bark, me):
-    whole = bark.generate(TEXT, voice=me, seed=3, long_form="continue", **QUICK)
+    whole = bark.read(TEXT, voice=me, seed=3, chain=True, **QUICK)
     voice = me
     for i, one in enumerate(whole.sentences):
         alone = bark.generate(SENTENCES[i], voice=voice, seed=3 + i, **QUICK)
@@ -105,7 +105,7 @@ def test_to_continue_is_to_take_the_sentence_before_as_the_voice(bark, me):
 
 
 def test_a_stream_is_the_same_sound(bark):
-    whole = bark.generate(TEXT, seed=5, long_form=True, batch_size=4, **QUICK)
+    whole = bark.read(TEXT, seed=5, batch_size=4, **QUICK)
     streamed = list(bark.stream(TEXT, seed=5, **QUICK))
     assert [one.text for one in streamed] == SENTENCES
     for ours, theirs in zip(streamed, whole.sentences, strict=True):
@@ -115,11 +115,11 @@ def test_a_stream_is_the_same_sound(bark):
 
 def test_a_list_of_texts_is_a_list_of_speeches(bark, me):
     texts, seeds, limits = ["One. Two.", "Three."], [3, 8], [0.2, 0.3]
-    both = bark.generate(texts, voice=[None, me], seed=seeds, max_seconds=limits, long_form=True, progress=False)
+    both = bark.read(texts, voice=[None, me], seed=seeds, max_seconds=limits, progress=False)
     assert [[one.text for one in whole.sentences] for whole in both] == [["One.", "Two."], ["Three."]]
     alone = bark.generate("Three.", voice=me, seed=8, max_seconds=0.3, progress=False)
     np.testing.assert_array_equal(both[1].fine, alone.fine)
-    assert bark.generate([], long_form=True) == []
+    assert bark.read([]) == []
 
 
 def test_a_thousand_words_end_with_nothing_lost_or_repeated(pair):
@@ -127,9 +127,7 @@ def test_a_thousand_words_end_with_nothing_lost_or_repeated(pair):
     words = [
         ("egg", "moon", "leaf", "world")[i * i % 7 % 4] + "," * (i % 3 == 0) + "." * (i % 9 == 8) for i in range(1000)
     ]
-    whole = both.ours.generate(
-        " ".join(words), voice=hf.voice(both.tokens), long_form=True, max_seconds=0.1, progress=False
-    )
+    whole = both.ours.read(" ".join(words), voice=hf.voice(both.tokens), max_seconds=0.1, progress=False)
     assert " ".join(one.text for one in whole.sentences).split() == words
     assert [one.seed for one in whole.sentences] == list(range(len(whole.sentences)))
     pauses = 0.25 * (len(whole.sentences) - 1)
@@ -261,7 +259,7 @@ def test_progress_says_which_sentence(bark, me, capsys):
     assert "| 2/2 [" in shown.err
     told = []
     options = {"voice": me, "max_seconds": 0.2, "batch_size": 1, "progress": lambda *report: told.append(report)}
-    bark.generate("One. Two.", long_form=True, **options)
+    bark.read("One. Two.", **options)
     assert capsys.readouterr().err == ""
     assert told[0] == ("sentence", 0, 2)
     assert told[-1] == ("sentence", 2, 2)
@@ -279,7 +277,6 @@ def test_the_language_is_that_of_the_voice_or_the_script(bark):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"long_form": "contine"}, "long_form is 'contine', it must be True, \"continue\" or"),
         ({"batch_size": 0}, "batch_size is 0, it must be a whole number from 1 on"),
         ({"language": "klingon"}, "language is 'klingon', Bark speaks de, en"),
         ({"voice": "v2/en_speaker_6"}, "no voice 'v2/en_speaker_6'"),
@@ -291,13 +288,51 @@ def test_the_language_is_that_of_the_voice_or_the_script(bark):
 def test_bad_input_is_refused_before_any_work(bark, options, message, monkeypatch):
     monkeypatch.setattr(long_form, "sentence_by_sentence", None)
     with pytest.raises(ValueError, match=message):
-        bark.generate(**{"text": "Hello", "long_form": True, "progress": False} | options)
+        bark.read(**{"text": "Hello", "progress": False} | options)
     with pytest.raises(ValueError, match=message):
         bark.stream(**{"text": "Hello", "progress": False} | options)
 
 
+def test_the_old_argument_of_long_form_still_works_and_warns(bark, me):
+    options = {"voice": me, "seed": 3} | QUICK
+    for old, chain in ((True, False), ("continue", True)):
+        with pytest.warns(DeprecationWarning, match=r"long_form is deprecated .* call read\(text"):
+            whole = bark.generate("One. Two.", long_form=old, **options)
+        np.testing.assert_array_equal(whole.fine, bark.read("One. Two.", chain=chain, **options).fine)
+        with pytest.warns(DeprecationWarning, match="long_form is deprecated"):
+            streamed = bark.stream("One. Two.", long_form=old, **options)
+        np.testing.assert_array_equal([one.seed for one in streamed], [3, 4])
+    for method in (bark.generate, bark.stream):
+        with pytest.raises(ValueError, match="long_form is 'contine', it must be True, \"continue\" or"):
+            method("One.", long_form="contine")
+
+
+def test_an_unknown_option_names_the_known_ones(bark):
+    for method in (bark.generate, bark.read, bark.stream, bark.text_to_semantic):
+        with pytest.raises(
+            TypeError, match=r"unknown option top_kk: did you mean top_k\? The sampling options are top_k"
+        ):
+            method("Hello", top_kk=3)
+    with pytest.raises(TypeError, match="unknown option min_eos_p"):
+        bark.semantic_to_coarse([1, 2], min_eos_p=0.1)
+
+
+def test_all_of_a_text_is_checked_before_the_first_sentence(bark, monkeypatch):
+    monkeypatch.setattr(bark_jax.Bark, "generate", None)  # calling it would be another error
+    for option in ({"top_p": 2.0}, {"coarse_temperature": -1}, {"max_seconds": 0}):
+        for method in (bark.read, bark.stream):
+            with pytest.raises(ValueError, match=f"{next(iter(option))} is"):
+                method("One. Two.", **option)
+    monkeypatch.setattr(bark_jax.Bark, "sentences", lambda *_, **__: ["One.", "word " * 60])
+    for method in (bark.read, bark.stream):
+        with pytest.raises(ValueError, match="text has 299 tokens"):
+            method("One. Two.")
+
+
 def test_a_long_text_alone_names_the_remedy(bark):
-    with pytest.raises(ValueError, match=r"text has 299 tokens, Bark reads 64: pass long_form=True .* or shorten it"):
+    with pytest.raises(
+        ValueError, match=r"text has 299 tokens, Bark reads 64: shorten it, or read it .* with Bark.read"
+    ):
         bark.generate("word " * 60)
 
 

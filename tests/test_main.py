@@ -17,7 +17,9 @@ import soundfile
 from flax import nnx
 
 import bark_jax
-from bark_jax.__main__ import main, parser
+from bark_jax import options
+from bark_jax.__main__ import main
+from bark_jax.cli.commands import parser
 from bark_jax.pipeline import Speech
 
 QUICK = ["--max-seconds", "0.2"]
@@ -43,7 +45,7 @@ def refused(capsys, *arguments):
 
 
 def test_speak_writes_a_wav(folder, capsys):
-    assert main(["speak", "Hello, my dog is cute.", "-o", "hello.wav", *QUICK]) == 0
+    assert main(["speak", "Hello, my dog is cute.", "-o", "hello.wav", "--progress", *QUICK]) == 0
     shown = capsys.readouterr()
     samples, rate = soundfile.read("hello.wav")
     assert rate == 24_000
@@ -84,19 +86,19 @@ def test_one_temperature_for_all_stages(folder, monkeypatch):
 def test_speak_has_a_flag_for_each_argument_of_generate():
     import inspect
 
-    names = set(inspect.signature(bark_jax.Bark.generate).parameters) - {"self"}
-    options = vars(parser().parse_args(["speak", "Hello"]))
-    assert names <= options.keys()
+    read = set(inspect.signature(bark_jax.Bark.read).parameters) - {"self", "sampling"}
+    flags = vars(parser().parse_args(["speak", "Hello"]))
+    assert read | options.table().keys() <= flags.keys()
 
 
 def test_a_file_of_text_becomes_one_wav(folder, capsys):
     (folder / "book.txt").write_text("\ufeffOne. Zwei, größer.\n\nThree", encoding="utf-8")
-    flags = ["--max-seconds", "0.4", "--seed", "3", "--batch-size", "1", "--language", "de"]
+    flags = ["--max-seconds", "0.4", "--seed", "3", "--batch-size", "1", "--language", "de", "--progress"]
     assert main(["speak", "--file", "book.txt", "-o", "book.wav", "--save-voice", "me.npz", *flags]) == 0
     shown = capsys.readouterr()
     bark = bark_jax.load(dtype="float32")
     options = {"max_seconds": 0.4, "seed": 3, "batch_size": 1, "progress": False}
-    whole = bark.generate("One. Zwei, größer. Three", long_form=True, **options)
+    whole = bark.read("One. Zwei, größer. Three", **options)
     samples, rate = soundfile.read("book.wav")
     assert rate == 24_000
     np.testing.assert_allclose(samples, np.clip(whole.samples, -1, 1), atol=1 / 32767)
@@ -117,10 +119,10 @@ def test_long_form_by_flags_and_from_standard_input(folder, monkeypatch):
     assert main(["speak", "One.", "--continue", *flags]) == 0
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Ein größerer Text.".encode())))
     assert main(["speak", "--file", "-", *flags]) == 0
-    assert [(text, options["long_form"]) for text, options in seen] == [
+    assert [(text, options["chain"]) for text, options in seen] == [
+        ("One.", False),
         ("One.", True),
-        ("One.", "continue"),
-        ("Ein größerer Text.", True),
+        ("Ein größerer Text.", False),
     ]
 
 
@@ -241,7 +243,7 @@ def test_a_place_without_permission_is_refused_before_the_work(folder, capsys, m
 
 def test_ctrl_c_leaves_nothing(folder):
     """Interrupt a real process in the midst of its work."""
-    command = [sys.executable, "-m", "bark_jax", "speak", "Hello", "-o", "hello.wav"]
+    command = [sys.executable, "-m", "bark_jax", "speak", "Hello", "-o", "hello.wav", "--progress"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         shown = ""
         while "semantic" not in shown:

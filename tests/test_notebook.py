@@ -187,7 +187,7 @@ def press(panel, **values):
 
 def test_the_panel_speaks_what_its_controls_say(bark, tmp_path):
     panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
-    press(panel, text="One two", seed=3, semantic=0.3, coarse=0.9, fine=0.0)
+    press(panel, text="One two", seed=3, semantic_temperature=0.3, coarse_temperature=0.9, fine_temperature=0.0)
     expected = bark.generate(
         "One two",
         seed=3,
@@ -215,7 +215,7 @@ def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
     controls = notebook.panel(bark, folder=tmp_path).controls
     assert controls["voice"].options == tuple(bark.voices.names()) == ("en_speaker_0", "en_speaker_1")
     temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in notebook.STAGES]
-    assert [controls[stage].value for stage in notebook.STAGES] == temperatures
+    assert [controls[f"{stage}_temperature"].value for stage in notebook.STAGES] == temperatures
     assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(256 / 49.9)
     assert set(judges.words(controls["text"].value)) <= set(teacher.EVERYDAY)
 
@@ -233,7 +233,7 @@ def test_a_text_that_is_too_long_for_once_is_spoken_in_long_form(bark, tmp_path,
     monkeypatch.setattr(panel, "_say", lambda text: (said.append(text), say(text)))
     text = "The yellow bird is on the big tree. The green frog is in the river. Good night!"
     press(panel, text=text)
-    expected = bark.generate(text, long_form=True, max_seconds=0.5, progress=False)
+    expected = bark.read(text, max_seconds=0.5, progress=False)
     np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)
     assert "Speaking ... 1 of 3 sentences are done." in said
     assert "in 3 sentences" in panel.message.children[0].value

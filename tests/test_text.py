@@ -139,8 +139,8 @@ def test_half_a_surrogate_pair_is_refused():
 def test_too_long_a_text_is_refused_with_its_length_and_beginning():
     text = "In the light of the moon, a little egg " * 7 + "lay on a leaf, 301 letters!!"
     message = (
-        "text has 301 tokens, Bark reads 256: pass long_form=True to generate (--long-form) or shorten it. "
-        "It begins 'In the light of the moon, a little egg I…'"
+        "text has 301 tokens, Bark reads 256: shorten it, or read it in long form, with Bark.read or "
+        "`speak --long-form`. It begins 'In the light of the moon, a little egg I…'"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         encode(text, bytes_tokenizer(), BARK)

@@ -11,13 +11,14 @@ The parts are timed where the command calls them, so that what runs is the comma
 import dataclasses
 import functools
 import json
+import runpy
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import bark_jax
-from bark_jax import __main__, coarse, fine, pipeline, semantic
+from bark_jax import coarse, fine, semantic, stages
 from bark_jax.bench.timing import Compilation, clock, compilation
 
 TEXT, SECONDS = "Hello, my dog is cute.", 2.0  # five words, and about what they take to say
@@ -36,7 +37,7 @@ PARTS = (
     ("semantic", semantic, "generate"),
     ("coarse", coarse, "generate"),
     ("fine", fine, "generate"),
-    ("codec", pipeline, "decode_audio"),
+    ("codec", stages, "decode_audio"),
     ("write", bark_jax.Speech, "save"),
 )
 
@@ -51,6 +52,16 @@ def part(name: str, seconds: float, compiled: Compilation) -> Part:
 def remainder(whole: Part, parts: list[Part]) -> Part:
     """Subtract all parts, number by number."""
     return {key: x - sum(one[key] for one in parts) for key, x in whole.items() if key != "part"} | {"part": "the rest"}
+
+
+def speak(*flags: str) -> None:
+    """Run the command as `python -m bark_jax` does. Raises SystemExit if it fails."""
+    sys.argv = ["bark-jax", "speak", TEXT, *flags]
+    try:
+        runpy.run_module("bark_jax", run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
 
 
 def main(began: float, folder: str, wav: str, *flags: str) -> Part:
@@ -72,9 +83,7 @@ def main(began: float, folder: str, wav: str, *flags: str) -> Part:
         setattr(owner, attribute, watch(name, getattr(owner, attribute)))
     settings = ["--max-seconds", str(SECONDS), "--min-eos-p", "off", "--no-progress", "--force"]
     with compilation() as first:
-        code = __main__.main(["speak", TEXT, "--checkpoint", folder, "-o", wav, *settings, *flags])
-    if code:
-        sys.exit(code)
+        speak("--checkpoint", folder, "-o", wav, *settings, *flags)
     until_sound, first_parts = time.time() - began, list(parts)
     until_loaded = sum(one["seconds"] for one in first_parts[:2])
 

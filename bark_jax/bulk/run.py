@@ -34,7 +34,8 @@ from tqdm import tqdm
 
 from bark_jax import semantic
 from bark_jax.files import new_file, refuse_existing, remove_leftovers
-from bark_jax.pipeline import Bark, Speech, check_seed
+from bark_jax.inputs import check_seed
+from bark_jax.pipeline import Bark, Speech
 from bark_jax.text import encode
 from bark_jax.voices import Voice, load_voice
 

@@ -26,8 +26,7 @@ from tqdm import tqdm
 
 import bark_jax
 from bark_jax import Bark
-from bark_jax.__main__ import run_command
-from bark_jax.console import table
+from bark_jax.console import run_command, table
 from bark_jax.files import write_file
 from bark_jax.text import fits
 from bark_jax.train import judges, teacher, units

@@ -18,7 +18,7 @@ import numpy as np
 
 import bark_jax
 from bark_jax import Bark
-from bark_jax.__main__ import run_command
+from bark_jax.console import run_command
 from bark_jax.files import write_file
 from bark_jax.train import evaluate, judges, loop, recipe, teacher
 from bark_jax.train.data import write_npy

@@ -1,0 +1,163 @@
+"""The parser of all commands, and those that are a few lines."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+import bark_jax
+from bark_jax import bench, describe, parallel
+from bark_jax.bench import scaling
+from bark_jax.bulk import run as bulk
+from bark_jax.checkpoints.convert import convert as convert_checkpoint
+from bark_jax.checkpoints.load import makers
+from bark_jax.checkpoints.resolve import resolve
+from bark_jax.cli import speak
+from bark_jax.cli.options import add_checkpoint, add_dtype, add_origin, add_sampling, generation, load, origin
+from bark_jax.console import EXIT_CODES, printable
+from bark_jax.pipeline import check_dtype
+from bark_jax.tokens import TokenConfig
+from bark_jax.train import cli as training
+from bark_jax.voices import VoiceLibrary
+
+EXAMPLES = """examples:
+  bark-jax speak "Hello, my dog is cute." -o hello.wav
+  bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
+  bark-jax speak --file book.txt -o book.wav --save-voice me.npz
+  bark-jax speak "And again." --voice me.npz -o again.wav
+  bark-jax batch lines.txt -o out/ --batch-size 32
+  bark-jax batch lines.jsonl -o out/ --checkpoint suno/bark-small --voice v2/en_speaker_6
+  bark-jax voices --checkpoint suno/bark-small
+  bark-jax convert text.pt coarse.pt fine.pt --codec facebook/encodec_24khz -o bark-small/
+  bark-jax info --checkpoint bark-small/
+  bark-jax bench --batch 1,8,32 --against transformers --json bench.json
+  bark-jax scaling --mesh 1x1,4x1,2x2,1x4
+  bark-jax train all --data recordings/ --config nano -o run/
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="bark-jax",
+        description="Bark, text to sound, in JAX.",
+        epilog=f"{EXAMPLES}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"bark-jax {bark_jax.__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, add_options, summary in COMMANDS:
+        own = [line for line in EXAMPLES.splitlines() if line.startswith(("ex", f"  bark-jax {name}"))]
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog="\n".join([*own, "", EXIT_CODES]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        add_options(command)
+    return top
+
+
+def add_batch_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "lines",
+        type=Path,
+        help="a UTF-8 file with one text per line; or, if its name ends in .jsonl, one object per line with text and "
+        "optionally voice, seed and id (the name of its WAV; default: the line number)",
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
+    )
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        default=bulk.BATCH_SIZE,
+        metavar="N",
+        help=f"lines spoken at once (default: {bulk.BATCH_SIZE})",
+    )
+    command.add_argument("--force", action="store_true", help="make again the lines that were made with other settings")
+    command.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="share the job with other processes, each with its own devices: an address of process 0, the same for "
+        f"all; or '{parallel.AUTO}' where a TPU pod or another cluster knows it and the next two",
+    )
+    command.add_argument("--processes", type=int, metavar="N", help="number of processes")
+    command.add_argument("--process", type=int, metavar="I", help="index of this process, from 0")
+    add_sampling(command)
+
+
+def batch(options: argparse.Namespace) -> int:
+    lines, settings = bulk.read_lines(options.lines), generation(options)
+    settings |= {"batch_size": options.batch_size, "force": options.force}
+    with parallel.share_of_job(options.coordinator, options.processes, options.process) as share:
+        done = bulk.run(load(options), lines, options.output, share=share, **settings)
+        print(f"{options.output}: {done}", flush=True)
+    return 1 if done.failed else 0
+
+
+def list_voices(options: argparse.Namespace) -> None:
+    found = resolve(**origin(options))
+    voices = VoiceLibrary(found.folder, found.fetch).info(TokenConfig.from_dict(found.generation_config))
+    if not voices:
+        raise ValueError(f"{found.name} has no voices: speak without one, or with an .npz")
+    print(f"{'voice':24}{'language':12}{'tokens':>8}{'seconds':>9}")
+    for voice in voices:
+        length = "       -        -" if voice.seconds is None else f"{voice.semantic_tokens:8}{voice.seconds:9.1f}"
+        print(f"{printable(voice.name):24}{voice.language or '-':12}{length}")
+
+
+def add_convert_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", nargs="+", help="a folder, a hub name, or Suno's text.pt coarse.pt fine.pt")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("--force", action="store_true", help="replace the folder if it exists")
+    add_origin(command)
+
+
+def convert(options: argparse.Namespace) -> None:
+    source = options.source[0] if len(options.source) == 1 else options.source
+    with tqdm(desc="convert", unit="B", unit_scale=True, disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        convert_checkpoint(
+            source,
+            options.output,
+            force=options.force,
+            offline=options.offline,
+            codec=options.codec,
+            tokenizer=options.tokenizer,
+            progress=report,
+        )
+    print(f"{options.output}: written; bark_jax.load and transformers' BarkModel.from_pretrained read it")
+
+
+def add_info_options(command: argparse.ArgumentParser) -> None:
+    add_dtype(command)
+    add_checkpoint(command)
+
+
+def info(options: argparse.Namespace) -> None:
+    dtype = check_dtype(options.dtype)
+    networks = makers(resolve(**origin(options)), dtype)
+    for label, make in networks.items():
+        print(*describe.module_tree(label, make), sep="\n")
+    print("", *describe.memory_table(networks), sep="\n")
+
+
+Command = tuple[str, Callable[[argparse.Namespace], int | None], Callable[[argparse.ArgumentParser], None], str]
+COMMANDS: tuple[Command, ...] = (
+    ("speak", speak.run, speak.add_options, "speak a text, or read a file of text of any length, into one WAV file"),
+    ("batch", batch, add_batch_options, "speak each line of a file into its own WAV file; run again to resume"),
+    ("voices", list_voices, add_checkpoint, "list the voices of a checkpoint"),
+    ("convert", convert, add_convert_options, "convert a checkpoint to Hugging Face's layout with safetensors"),
+    ("info", info, add_info_options, "print the networks of a checkpoint: modules, shapes, parameters, bytes"),
+    ("bench", bench.run, bench.add_options, "measure the speed of every stage on this machine"),
+    ("train", training.run, training.add_options, "train the networks on your own recordings"),
+    ("scaling", scaling.run, scaling.add_options, "compare what the devices of a mesh hold, exchange and generate"),
+)
