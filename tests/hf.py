@@ -1,25 +1,34 @@
-"""Tiny random Bark models of Hugging Face, to compare with and to load: `tiny_bark`, `save`.
+"""Tiny random Bark models, to load and to compare with: `tiny_bark`, `save`.
 
-    model = hf.tiny_bark(seed=0)              # transformers.BarkModel, eval mode, float32
-    hf.save(model, tmp_path, layout="bin")    # a checkpoint folder with tokenizer and voices
+    tiny = hf.tiny_bark(seed=0)              # a config of transformers, and weights as NumPy arrays
+    hf.save(tiny, tmp_path)                  # a checkpoint folder with tokenizer and voices
+    hf.save(tiny, tmp_path, layout="bin")    # in PyTorch's format: skips the test where torch is missing
+    tiny.torch                               # transformers.BarkModel, eval mode, float32; skips likewise
 
-All ids come from a `TokenConfig` (`hf.TOKENS` unless told), and the model's own `generate` runs with
-it. Sizes are Bark's in small, with the same slack: the semantic output vocabulary ends 12 ids behind
-the end token, the coarse one 12 ids behind the second codebook, the fine one 8 ids behind the codes.
-No weight keeps its initial value: norms, biases and codebooks are random too.
+All ids come from a `TokenConfig` (`hf.TOKENS` by default), and the model's own `generate` runs with
+it. Sizes are Bark's in small, with the same slack: the semantic output vocabulary ends 12 ids after
+the end token, the coarse one 12 ids after the second codebook, the fine one 8 ids after the codes.
 """
 
+from __future__ import annotations
+
+import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import safetensors.torch
+import pytest
+import safetensors.numpy
 import tokenizers
-import torch
 import transformers
+from tiny_weights import Arrays, tiny_weights
 
 from bark_jax.tokens import TokenConfig
+
+NO_TORCH = "torch is not installed: comparisons with PyTorch and transformers run in the environments that have it"
 
 WORDS = ["the", "moon", "egg", "leaf", "light", "little", "hello", "world", "Hello", "[laughs]", "##s", "##ing", "##er"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789äöüßéèñçığşйцукен月光下"
@@ -62,6 +71,32 @@ def tiny_tokens(semantic_vocab_size: int = 500, codebook_size: int = 32, **other
 TOKENS = tiny_tokens()
 
 
+def import_torch() -> Any:
+    """Return torch, or skip the test that asks, or the file that asks while it is imported."""
+    return pytest.importorskip("torch", reason=NO_TORCH)
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyBark:
+    """Hold a random Bark: its config, the ids to generate with, and weights under Hugging Face's names."""
+
+    config: transformers.BarkConfig
+    generation: dict[str, Any]
+    weights: Arrays
+
+    def network(self, name: str) -> Arrays:
+        """Return the weights of one network, under their names in it."""
+        return {key.removeprefix(f"{name}."): x for key, x in self.weights.items() if key.startswith(f"{name}.")}
+
+    @functools.cached_property
+    def torch(self) -> transformers.BarkModel:
+        torch = import_torch()
+        model = transformers.BarkModel(self.config)
+        model.load_state_dict({name: torch.from_numpy(x.copy()) for name, x in self.weights.items()}, strict=True)
+        model.generation_config = transformers.GenerationConfig.from_dict(self.generation)
+        return model.eval()
+
+
 def tiny_bark(
     tokens: TokenConfig = TOKENS,
     *,
@@ -75,14 +110,13 @@ def tiny_bark(
     codec_hidden: int = 16,
     codec_quantizers: int = 8,
     seed: int = 0,
-) -> transformers.BarkModel:
-    """Build a model whose three transformers share `layers`, `heads`, `width`, `bias` and `block_size`.
+) -> TinyBark:
+    """Build one whose three transformers share `layers`, `heads`, `width`, `bias` and `block_size`.
 
     The codec runs at 75 frames a second, so its sample rate is 75 times the product of the ratios; the
-    model's `generation_config` states it too. Its bandwidths are those of a quarter, half and all of
+    generation config states it too. Its bandwidths are those of a quarter, half and all of
     `codec_quantizers` codebooks.
     """
-    torch.manual_seed(seed)
     sizes = {"num_layers": layers, "num_heads": heads, "hidden_size": width, "bias": bias, "block_size": block_size}
     vocabularies = {
         "semantic": (tokens.semantic_infer_token + 1, tokens.text_encoding_offset),
@@ -105,30 +139,8 @@ def tiny_bark(
         codebook_size=tokens.codebook_size,
     )
     assert codec.num_quantizers == codec_quantizers
-    model = transformers.BarkModel(transformers.BarkConfig(**configs, codec_config=codec.to_dict()))
-    randomize(model)
-    generation = tokens.to_dict() | {"sample_rate": sample_rate}
-    model.generation_config = transformers.GenerationConfig.from_dict(generation)
-    return model.eval()
-
-
-@torch.no_grad()
-def randomize(model: transformers.BarkModel) -> None:
-    """Give every weight a random value, such that activations and logits are of size 1."""
-    for name, x in model.named_parameters():
-        noise = torch.randn_like(x)
-        if "layernorm" in name or name.endswith("original0"):  # scales
-            x.mul_(1 + 0.2 * noise) if name.endswith(("weight", "original0")) else x.copy_(0.2 * noise)
-        elif "embeds" in name:
-            x.copy_(noise)
-        elif name.endswith("bias"):
-            x.copy_(0.2 * noise)
-        elif not name.startswith("codec_model"):
-            x.copy_(noise / math.sqrt(x.shape[1]))
-    for layer in model.codec_model.quantizer.layers:
-        layer.codebook.embed.normal_()
-        layer.codebook.embed_avg.normal_()
-        layer.codebook.cluster_size.uniform_(1, 9)
+    config = transformers.BarkConfig(**configs, codec_config=codec.to_dict())
+    return TinyBark(config, tokens.to_dict() | {"sample_rate": sample_rate}, tiny_weights(config, seed))
 
 
 def tokenizer() -> tokenizers.Tokenizer:
@@ -184,13 +196,13 @@ def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def state_dict(model: torch.nn.Module, *, weight_norm: str = "parametrizations", tied_heads: bool = True) -> dict:
+def state_dict(weights: Arrays, *, weight_norm: str = "parametrizations", tied_heads: bool = True) -> Arrays:
     """Copy the weights under the names of a published checkpoint.
 
     `weight_norm`: "parametrizations" (...parametrizations.weight.original0, original1) or "g_v"
     (...weight_g, weight_v). `tied_heads`: leave out the fine model's heads, which are its tables again.
     """
-    state = {name: x.detach().clone().contiguous() for name, x in model.state_dict().items()}
+    state = {name: x.copy() for name, x in weights.items()}
     if tied_heads:
         state = {name: x for name, x in state.items() if "lm_heads." not in name}
     if weight_norm == "g_v":
@@ -200,12 +212,18 @@ def state_dict(model: torch.nn.Module, *, weight_norm: str = "parametrizations",
     return state
 
 
-def save_weights(state: dict, folder: Path, layout: str) -> None:
+def write_torch(state: Arrays, path: Path) -> None:
+    """Write a `.bin` or `.pt` file."""
+    torch = import_torch()
+    torch.save({name: torch.from_numpy(x) for name, x in state.items()}, path)
+
+
+def save_weights(state: Arrays, folder: Path, layout: str) -> None:
     """Write weights as "safetensors", "bin", or in three shards with an index: "sharded", "sharded_bin"."""
     if layout in ("safetensors", "sharded"):
-        stem, suffix, write = "model", "safetensors", safetensors.torch.save_file
+        stem, suffix, write = "model", "safetensors", safetensors.numpy.save_file
     else:
-        stem, suffix, write = "pytorch_model", "bin", torch.save
+        stem, suffix, write = "pytorch_model", "bin", write_torch
     if layout in ("safetensors", "bin"):
         write(state, folder / f"{stem}.{suffix}")
         return
@@ -214,7 +232,7 @@ def save_weights(state: dict, folder: Path, layout: str) -> None:
         file = f"{stem}-{i + 1:05}-of-00003.{suffix}"
         write({name: state[name] for name in names[i::3]}, folder / file)
         weight_map |= dict.fromkeys(names[i::3], file)
-    total = sum(x.numel() * x.element_size() for x in state.values())
+    total = sum(x.nbytes for x in state.values())
     write_json(folder / f"{stem}.{suffix}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
@@ -244,11 +262,12 @@ def suno_name(name: str) -> str:
     return "_orig_mod." + name
 
 
-def save_suno(model: transformers.BarkModel, folder: Path, *, large: bool = False, old_args: bool = False) -> None:
+def save_suno(tiny: TinyBark, folder: Path, *, large: bool = False, old_args: bool = False) -> None:
     """Write text.pt, coarse.pt, fine.pt (or text_2.pt, ...) and, in `encodec/`, a codec of Hugging Face.
 
     `old_args`: one `vocab_size` for both vocabularies, where these are equal (coarse and fine).
     """
+    torch, model = import_torch(), tiny.torch
     folder.mkdir(parents=True, exist_ok=True)
     for stem, network in (("text", model.semantic), ("coarse", model.coarse_acoustics), ("fine", model.fine_acoustics)):
         cfg = network.config
@@ -266,12 +285,12 @@ def save_suno(model: transformers.BarkModel, folder: Path, *, large: bool = Fals
         torch.save(content, folder / f"{stem}{'_2' if large else ''}.pt")
     codec = folder / "encodec"
     codec.mkdir(exist_ok=True)
-    write_json(codec / "config.json", model.codec_model.config.to_dict())
-    save_weights(state_dict(model.codec_model, weight_norm="g_v"), codec, "safetensors")
+    write_json(codec / "config.json", tiny.config.codec_config.to_dict())
+    save_weights(state_dict(tiny.network("codec_model"), weight_norm="g_v"), codec, "safetensors")
 
 
 def save(
-    model: transformers.BarkModel,
+    tiny: TinyBark,
     folder: Path,
     layout: str = "safetensors",
     *,
@@ -289,11 +308,11 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(folder)
     save_voices(folder, tokens)
-    ids = tokens.to_dict() | {"sample_rate": model.generation_config.sample_rate}
+    ids = tokens.to_dict() | {"sample_rate": tiny.generation["sample_rate"]}
     write_json(folder / "generation_config.json", ids)
     if layout == "suno":
-        save_suno(model, folder)
+        save_suno(tiny, folder)
     else:
-        write_json(folder / "config.json", model.config.to_dict() | {"architectures": ["BarkModel"]})
-        save_weights(state_dict(model, weight_norm=weight_norm, tied_heads=tied_heads), folder, layout)
+        write_json(folder / "config.json", tiny.config.to_dict() | {"architectures": ["BarkModel"]})
+        save_weights(state_dict(tiny.weights, weight_norm=weight_norm, tied_heads=tied_heads), folder, layout)
     return folder

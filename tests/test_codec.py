@@ -1,14 +1,15 @@
 """The codec against Hugging Face's EnCodec, and what must hold without it."""
 
-import dataclasses
 import functools
 import math
 
+import hf
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
+import tiny_weights
+from common import held
 from flax import nnx
 from transformers import EncodecConfig, EncodecModel
 
@@ -50,42 +51,35 @@ CONFIGS = {  # all at 75 frames a second
 LENGTHS = (1, 2, 5, 7, 8, 9, 16, 319, 320, 321, 639, 1000, 2561, 24_000)  # samples
 
 
-@dataclasses.dataclass
-class InMemory:
-    """A torch tensor as the loader takes it."""
-
-    tensor: torch.Tensor
-
-    shape = property(lambda self: tuple(self.tensor.shape))
-    dtype = property(lambda self: self.read().dtype)
-
-    def read(self) -> np.ndarray:
-        return self.tensor.numpy()
+def make_weights(config: EncodecConfig) -> dict[str, np.ndarray]:
+    """Draw a codec whose codebooks are of the size of its latents, so that all entries are chosen."""
+    weights = tiny_weights.codec(np.random.default_rng(0), config)
+    return {name: 0.1 * x if name.endswith("embed") else x for name, x in weights.items()}
 
 
-@torch.no_grad()
-def build(**config) -> tuple[EncodecModel, Codec]:
-    """Build a random Hugging Face codec, its codebooks filled too, and ours with the same weights."""
-    torch.manual_seed(0)
-    model = EncodecModel(EncodecConfig(**config)).eval()
-    for name, weight in model.named_parameters():
-        if name.endswith("original0"):  # the norms of weight norm: as built, folding them changes nothing
-            weight.mul_(1 + 0.2 * torch.rand_like(weight))
-    for layer in model.quantizer.layers:
-        layer.codebook.embed.normal_(0, 0.1)
-    cfg = CodecConfig.from_dict(model.config.to_dict())
-    tensors = {name: InMemory(tensor) for name, tensor in model.state_dict().items()}
-    return model, load_module(functools.partial(Codec, cfg), codec_table(cfg), tensors)
+def build(**sizes) -> Codec:
+    """Build ours with random weights."""
+    config = EncodecConfig(**sizes)
+    cfg = CodecConfig.from_dict(config.to_dict())
+    return load_module(functools.partial(Codec, cfg), codec_table(cfg), held(make_weights(config)))
+
+
+def build_both(**sizes) -> tuple[EncodecModel, Codec]:
+    """Build Hugging Face's with the same weights, too; skip the test where torch is missing."""
+    torch, config = hf.import_torch(), EncodecConfig(**sizes)
+    model = EncodecModel(config).eval()
+    model.load_state_dict({name: torch.from_numpy(x) for name, x in make_weights(config).items()}, strict=True)
+    return model.requires_grad_(False), build(**sizes)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
 def both(request):
-    return build(**CONFIGS[request.param])
+    return build_both(**CONFIGS[request.param])
 
 
 @pytest.fixture(scope="module")
 def codec():
-    return build(**CONFIGS["narrow"])[1]
+    return build(**CONFIGS["narrow"])
 
 
 @pytest.fixture
@@ -118,21 +112,25 @@ def latents(codec: Codec, samples: np.ndarray) -> np.ndarray:
 # Parity
 
 
-@torch.no_grad()
+def hf_latents(model, samples):
+    torch = hf.import_torch()
+    return model.encoder(torch.tensor(samples)[None, None])[0].numpy()
+
+
 def hf_encode(model, samples, kbps):
+    torch = hf.import_torch()
     return model.encode(torch.tensor(samples)[None, None], bandwidth=kbps).audio_codes[0, 0].numpy()
 
 
-@torch.no_grad()
 def hf_decode(model, codes):
+    torch = hf.import_torch()
     return model.decode(torch.tensor(codes.astype(np.int64))[None, None], [None]).audio_values[0, 0].numpy()
 
 
 def test_latents_match(both):
     model, codec = both
     for n in LENGTHS:
-        with torch.no_grad():
-            expected = model.encoder(torch.tensor(noise(n))[None, None])[0].numpy()
+        expected = hf_latents(model, noise(n))
         np.testing.assert_allclose(latents(codec, noise(n)), expected, atol=2e-6, err_msg=f"{n} samples")
 
 
@@ -161,7 +159,7 @@ def test_samples_match(both):
 
 
 def test_full_size_matches():
-    model, codec = build()
+    model, codec = build_both()
     assert codec.cfg == CodecConfig()
     (codes,) = encode_audio(codec, [noise(24_001)], RATE, 6.0)
     np.testing.assert_array_equal(codes, hf_encode(model, noise(24_001), 6.0))
@@ -176,8 +174,7 @@ def test_chunks_equal_the_whole(both, small_chunks):
     model, codec = both
     hop = codec.cfg.hop_length
     for n in (1, 8 * hop - 1, 8 * hop, 8 * hop + 1, 25 * hop + 5, 40 * hop + 3):
-        with torch.no_grad():
-            expected = model.encoder(torch.tensor(noise(n))[None, None])[0].numpy()
+        expected = hf_latents(model, noise(n))
         np.testing.assert_allclose(latents(codec, noise(n)), expected, atol=2e-6, err_msg=f"{n} samples")
     for t in (1, 7, 8, 9, 26):
         codes = random_codes(8, t)

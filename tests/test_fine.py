@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-import torch
 from common import draw_like, voice
 
 from bark_jax import fine
@@ -30,7 +29,7 @@ def expected(both, coarse, own_voice=None, seed=None, **options):
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("codebook", range(1, 8))
 def test_logits_equal_transformers(pair, sizes, codebook):
-    both = pair(**sizes)
+    torch, both = hf.import_torch(), pair(**sizes)
     codes = np.random.default_rng(codebook).integers(both.tokens.codebook_size + 1, size=(2, 8, 20))
     with torch.no_grad():
         theirs = both.theirs.fine_acoustics(codebook, torch.tensor(codes.swapaxes(1, 2))).logits.numpy()
@@ -61,7 +60,7 @@ def test_greedy_codes_equal_transformers(pair, history, t):
     """Theirs takes flat coarse ids, and is greedy at temperature 1."""
     from transformers.models.bark import generation_configuration_bark as configs
 
-    both = pair()
+    torch, both = hf.import_torch(), pair()
     own_voice = history and voice(both.tokens, history)
     coarse = frames(both.tokens, t)
     flat = torch.tensor((coarse + both.tokens.semantic_vocab_size + np.array([[0], [32]])).T.reshape(1, -1))

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
 
 from bark_jax import gpt
@@ -44,7 +43,7 @@ def run_in_pieces(model, x, pieces, *, slots=40, recent=16):
 @pytest.mark.parametrize("stage", ["semantic", "coarse_acoustics"])
 @pytest.mark.parametrize("length", [1, 7, 64])
 def test_logits_equal_transformers(pair, sizes, stage, length):
-    both = pair(**sizes)
+    torch, both = hf.import_torch(), pair(**sizes)
     theirs = getattr(both.theirs, stage)
     ours = both.ours.semantic_model if stage == "semantic" else both.ours.coarse_model
     ids = np.random.default_rng(length).integers(theirs.config.input_vocab_size, size=(2, length))

@@ -273,7 +273,7 @@ def test_voices_are_listed(folder, checkpoint, capsys):
 def test_info_prints_the_trees(folder, checkpoint, capsys):
     assert main(["info", "--checkpoint", str(checkpoint)]) == 0
     shown = capsys.readouterr().out
-    model = hf.tiny_bark()
+    model = hf.tiny_bark().torch
     counts = {
         "semantic": model.semantic.num_parameters(exclude_embeddings=False),
         "coarse_acoustics": model.coarse_acoustics.num_parameters(exclude_embeddings=False),

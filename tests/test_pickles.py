@@ -5,19 +5,21 @@ import io
 import os
 import pickle
 import zipfile
+from typing import Any
 
+import hf
 import numpy as np
 import pytest
-import torch
 
 from bark_jax.checkpoints import pickles
 from bark_jax.checkpoints.pickles import read_pickle
 
+torch = hf.import_torch()
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8]
 DTYPES += [torch.int64, torch.int32, torch.int16, torch.int8]
 
 
-def to_numpy(x: torch.Tensor) -> np.ndarray:
+def to_numpy(x: Any) -> np.ndarray:
     """Convert to float64 and back by value, because torch's bfloat16 has no NumPy array."""
     return x.detach().double().numpy()
 
@@ -38,7 +40,7 @@ def check_equal(ours, theirs):
         assert type(ours) in (int, float, bool, str, list, type(None))
 
 
-def views(dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def views(dtype: Any) -> dict[str, Any]:
     """Make tensors with every kind of strides, some of which share a storage."""
     x = torch.arange(-12, 12).reshape(4, 6).to(dtype)
     return {

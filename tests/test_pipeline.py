@@ -339,7 +339,7 @@ def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkey
         return module
 
     monkeypatch.setattr(load, "fill", watched_fill)
-    folder = hf.save(both.theirs, tmp_path)
+    folder = hf.save(both.tiny, tmp_path)
     bark = bark_jax.load(folder, dtype="float32", low_memory=True)
     options = {"seed": [3, 4], "max_seconds": 0.2, "progress": False}
     expected = both.ours.generate(TEXTS[:2], **options)

@@ -12,7 +12,6 @@ import hf
 import numpy as np
 import pytest
 import reference
-import torch
 from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.bark.generation_configuration_bark import (
     BarkCoarseGenerationConfig,
@@ -22,6 +21,8 @@ from transformers.models.bark.generation_configuration_bark import (
 
 from bark_jax.tokens import TokenConfig
 
+torch = hf.import_torch()
+
 BARK = TokenConfig()
 TINY = hf.TOKENS
 HEADS = 2
@@ -30,7 +31,7 @@ EOS = TINY.eos_token_id
 
 @functools.cache
 def model_and_weights(seed=0, bias=False):
-    model = hf.tiny_bark(TINY, heads=HEADS, bias=bias, seed=seed)
+    model = hf.tiny_bark(TINY, heads=HEADS, bias=bias, seed=seed).torch
     with torch.no_grad():
         # Such that the end of speech is drawn now and then, and ids past the second codebook never: the
         # processor of transformers would allow these, 12 behind the candidates.

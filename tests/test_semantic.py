@@ -1,9 +1,9 @@
 """Text to semantic tokens: against the plain reference and transformers, in batches, and at its ends."""
 
+import hf
 import numpy as np
 import pytest
 import reference
-import torch
 from common import TEXTS, draw_like, ids, voice
 
 from bark_jax import sampling, semantic
@@ -36,7 +36,7 @@ def test_greedy_tokens_equal_the_reference(pair, sizes, words, history):
 @pytest.mark.parametrize("history", [None, 40])
 def test_greedy_tokens_equal_transformers(pair, sizes, history):
     """Theirs, too, pads with what it is told, and stops at its end token alone: here none is drawn."""
-    both = pair(**sizes)
+    torch, both = hf.import_torch(), pair(**sizes)
     own_voice = history and voice(both.tokens, history)
     words = ids(both, TEXTS[0]) - both.tokens.text_encoding_offset
     padded = np.pad(words, (0, 16 - len(words)))[None]

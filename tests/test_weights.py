@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from common import Held, held
 from flax import nnx
 
@@ -18,6 +17,8 @@ from bark_jax.checkpoints.tables import NETWORKS, Row, codec_table, gpt_table
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
+
+torch = hf.import_torch()
 
 
 def build(model, network: str):
@@ -36,7 +37,7 @@ def models(bias: bool):
     return hf.tiny_bark(bias=bias, seed=3)
 
 
-def expected_transformer(theirs, norm_bias: bool) -> dict[str, torch.Tensor]:
+def expected_transformer(theirs, norm_bias: bool) -> dict:
     """Write out by hand what the blocks must hold."""
     expected = {"position_embedding.embedding": theirs.position_embeds_layer.weight}
     norms = {"norm": theirs.layernorm_final}
@@ -56,7 +57,7 @@ def expected_transformer(theirs, norm_bias: bool) -> dict[str, torch.Tensor]:
     return expected
 
 
-def check_parameters(module: nnx.Module, expected: dict[str, torch.Tensor], tolerance: float = 0) -> None:
+def check_parameters(module: nnx.Module, expected: dict, tolerance: float = 0) -> None:
     ours = parameters(module)
     assert ours.keys() == expected.keys()
     for path, x in expected.items():
@@ -67,7 +68,7 @@ def check_parameters(module: nnx.Module, expected: dict[str, torch.Tensor], tole
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("network", ["semantic", "coarse_acoustics"])
 def test_causal_models_have_torch_s_values(network, bias):
-    theirs = getattr(models(bias), network)
+    theirs = getattr(models(bias).torch, network)
     ours = load_module(*build(models(bias), network), held(theirs.state_dict()))
     assert isinstance(ours, GPT)
     expected = expected_transformer(theirs, norm_bias=bias)
@@ -78,8 +79,8 @@ def test_causal_models_have_torch_s_values(network, bias):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tied_heads", [False, True])
 def test_the_fine_model_has_torch_s_values(bias, tied_heads):
-    theirs = models(bias).fine_acoustics
-    state = hf.state_dict(theirs, tied_heads=tied_heads)
+    theirs = models(bias).torch.fine_acoustics
+    state = hf.state_dict(models(bias).network("fine_acoustics"), tied_heads=tied_heads)
     assert any("lm_heads" in name for name in state) != tied_heads
     ours = load_module(*build(models(bias), "fine_acoustics"), held(state))
     assert isinstance(ours, FineModel)
@@ -87,13 +88,13 @@ def test_the_fine_model_has_torch_s_values(bias, tied_heads):
     check_parameters(ours, expected_transformer(theirs, norm_bias=True) | {"codebook_embeddings": tables})
 
 
-def conv(ours: str, theirs) -> dict[str, torch.Tensor]:
+def conv(ours: str, theirs) -> dict:
     """Take the weights that torch itself has folded, through the module's parametrization."""
     axes = (2, 0, 1) if isinstance(theirs.conv, torch.nn.ConvTranspose1d) else (2, 1, 0)
     return {f"{ours}.kernel": theirs.conv.weight.permute(axes), f"{ours}.bias": theirs.conv.bias}
 
 
-def lstm(ours: str, theirs) -> dict[str, torch.Tensor]:
+def lstm(ours: str, theirs) -> dict:
     found = {}
     for i in range(theirs.lstm.num_layers):
         w_input, w_hidden, b_input, b_hidden = (getattr(theirs.lstm, f"{n}_l{i}") for n in LSTM_NAMES)
@@ -107,8 +108,8 @@ LSTM_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 @pytest.mark.parametrize("weight_norm", ["parametrizations", "g_v"])
 def test_the_codec_has_torch_s_values(weight_norm):
-    theirs = models(False).codec_model
-    state = held(hf.state_dict(theirs, weight_norm=weight_norm))
+    theirs = models(False).torch.codec_model
+    state = held(hf.state_dict(models(False).network("codec_model"), weight_norm=weight_norm))
     assert any(name.endswith("weight_g") for name in state) == (weight_norm == "g_v")
     ours = load_module(*build(models(False), "codec_model"), state)
     assert isinstance(ours, Codec)
@@ -140,12 +141,12 @@ def test_the_codec_s_table_follows_its_config(sizes):
 
 @pytest.mark.parametrize("network", ["semantic", "fine_acoustics"])
 def test_suno_s_names_and_buffers(network):
-    theirs = getattr(models(True), network)
-    state = {hf.suno_name(name): x for name, x in theirs.state_dict().items()}
+    theirs = models(True).network(network)
+    state = {hf.suno_name(name): x for name, x in theirs.items()}
     assert all(name.startswith("_orig_mod.") for name in state)
     assert any(".attn.bias" in name for name in state) == (network == "semantic")
     make, table = build(models(True), network)
-    ours, expected = (parameters(load_module(make, table, held(x))) for x in (state, theirs.state_dict()))
+    ours, expected = (parameters(load_module(make, table, held(x))) for x in (state, theirs))
     assert ours.keys() == expected.keys()
     assert all(np.array_equal(ours[path], expected[path]) for path in expected)
 
@@ -154,7 +155,7 @@ def test_suno_s_names_and_buffers(network):
 @pytest.mark.parametrize("target", ["float32", "bfloat16"])
 def test_parameters_get_the_dtype_asked_for(source, target):
     make, table = build(models(False), "semantic")
-    state = {name: Held(x.array.astype(source)) for name, x in held(models(False).semantic.state_dict()).items()}
+    state = {name: Held(x.array.astype(source)) for name, x in held(models(False).network("semantic")).items()}
     key = "layers.0.mlp.in_proj.weight"
     expected = state[key].array.T.astype(target)
     for module in (
@@ -168,7 +169,7 @@ def test_parameters_get_the_dtype_asked_for(source, target):
 
 def test_each_tensor_is_read_once_and_masks_never():
     make, table = build(models(False), "semantic")
-    state = held(models(False).semantic.state_dict())
+    state = held(models(False).network("semantic"))
     ours = load_module(make, table, state)
     assert {name: x.reads for name, x in state.items()} == {name: int("attn.bias" not in name) for name in state}
     assert all(isinstance(x[...], jax.Array) for _, x in nnx.to_flat_state(nnx.state(ours)))
@@ -177,7 +178,7 @@ def test_each_tensor_is_read_once_and_masks_never():
 def problems(network: str, change, make=None, table=None) -> tuple[str, list[str]]:
     """Load with changed tensors; return the message, whole and by lines."""
     standard_make, standard_table = build(models(False), network)
-    state = held(hf.state_dict(getattr(models(False), network), tied_heads=False))
+    state = held(hf.state_dict(models(False).network(network), tied_heads=False))
     change(state)
     with pytest.raises(ValueError, match="is not what its config describes") as caught:
         load_module(make or standard_make, table or standard_table, state)
