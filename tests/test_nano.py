@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import pytest
 import bark_jax
 from bark_jax.checkpoints.convert import convert
 from bark_jax.gpt import causal_logits
-from bark_jax.train import evaluate, loop, nano, recipe, teacher, units
+from bark_jax.train import evaluate, loop, nano, recipe, teacher, texts, units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 MEGABYTES = 15
@@ -74,16 +73,17 @@ def test_transformers_fills_in_and_decodes_alike(bark, theirs):
     np.testing.assert_allclose(bark.decode(codes), sound.reshape(-1), atol=1e-4)
 
 
-@pytest.mark.skipif(shutil.which("flite") is None, reason="the teacher is not here: Debian's package flite")
+@pytest.mark.skipif(
+    not (teacher.CACHE / teacher.ARCHIVE).is_file() or not texts.WORDNET.is_dir(),
+    reason="the teacher is not here: kokoro-js, wordnet-base",
+)
 def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monkeypatch):
     """All of `make nano`, of tiny networks, a few sentences and two that are judged."""
     tiny, work, output = recipe.TINY, tmp_path / "work", tmp_path / "nano"
     sizes = {name: recipe.gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")}
     training = {name: getattr(tiny, name) for name in dataclasses.asdict(tiny) if name.endswith("_training")}
     monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, tiny.codec, sizes, **training))
-    (tmp_path / "common").write_text("table\nmarket\nyears\n")
-    monkeypatch.setattr(teacher, "COMMON_WORDS", (str(tmp_path / "common"),))
-    monkeypatch.setattr(teacher, "TRAINING_COUNT", 12)
+    monkeypatch.setattr(texts, "TRAINING_COUNT", 12)
     monkeypatch.setattr(loop, "REPORT_STEPS", 4)
     judge = functools.partial(evaluate.evaluate, count=2, use=["pocketsphinx"])
 

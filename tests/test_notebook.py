@@ -13,7 +13,8 @@ from PIL import Image as Picture
 import bark_jax
 from bark_jax import notebook
 from bark_jax.tokens import TokenConfig
-from bark_jax.train import judges, teacher
+from bark_jax.train import judges
+from bark_jax.train.patterns import EVERYDAY
 
 RATE = 24_000
 
@@ -217,7 +218,7 @@ def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
     temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in notebook.STAGES]
     assert [controls[f"{stage}_temperature"].value for stage in notebook.STAGES] == temperatures
     assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(256 / 49.9)
-    assert set(judges.words(controls["text"].value)) <= set(teacher.EVERYDAY)
+    assert set(judges.words(controls["text"].value)) <= set(EVERYDAY)
 
 
 def test_a_voice_of_the_checkpoint_speaks(bark, tmp_path):

@@ -31,6 +31,7 @@ from bark_jax.files import write_file
 from bark_jax.text import fits
 from bark_jax.train import judges, teacher, units
 from bark_jax.train.data import FULL_SCALE, load, read_metadata
+from bark_jax.train.texts import TRAINING_COUNT, TRAINING_SEED, everyday_candidates, everyday_texts, sentences
 
 COUNT, SEED = 120, 99  # sentences, and where they come from
 AT_ONCE = 24  # texts in a batch
@@ -49,8 +50,8 @@ class Row:
 
 
 def unseen_texts(count: int, seed: int) -> list[str]:
-    """Make sentences of everyday words that `teacher.training_texts` does not have."""
-    made = teacher.sentences(4 * count, seed, without=teacher.training_texts())
+    """Make sentences of everyday words that are not trained on."""
+    made = sentences(4 * count, seed, without=everyday_candidates(TRAINING_COUNT, TRAINING_SEED))
     return [text for text in made if len(text.split()) >= FEWEST_WORDS][:count]
 
 
@@ -149,7 +150,9 @@ def evaluate(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(data or temporary)
         if data is None:
-            teacher.record(unseen_texts(count, SEED), folder)
+            speakers = list(teacher.SPEAKERS)
+            lines = [(text, speakers[i % len(speakers)]) for i, text in enumerate(unseen_texts(count, SEED))]
+            teacher.record(lines, folder)
         fitting = [entry for entry in read_metadata(folder) if fits(entry.text, bark.tokenizer, bark.tokens)]
         entries = fitting[:count]
         if not entries:
@@ -159,7 +162,7 @@ def evaluate(
     texts = [each.text for each in entries]
     words: list[str] = []
     if "pocketsphinx" in use:
-        every_word = {word for text in [*texts, *teacher.everyday_texts()] for word in judges.words(text)}
+        every_word = {word for text in [*texts, *everyday_texts()] for word in judges.words(text)}
         words = judges.known_words(sorted(every_word))
     # The teacher's texts begin with a capital where they make sense.
     sensible = [i for i, text in enumerate(texts) if data is not None or text[0].isupper()]

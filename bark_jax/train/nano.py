@@ -20,7 +20,7 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.console import run_command
 from bark_jax.files import write_file
-from bark_jax.train import evaluate, judges, loop, recipe, teacher
+from bark_jax.train import evaluate, judges, loop, recipe, teacher, texts
 from bark_jax.train.data import write_npy
 from bark_jax.train.run import PARTS, Run
 from bark_jax.voices import LISTING, Voice
@@ -43,8 +43,8 @@ to try the package without a download; it is no match for `suno/bark`.
 
 - **Use**: `bark_jax.load("assets/nano")`, or `transformers.BarkModel.from_pretrained` on this folder.
 - **Text**: letters, digits, `, . ? !`; up to {letters} letters at once. Of other characters a warning tells.
-- **Data**: {recordings:,} sentences ({hours:.1f} hours), made by `bark_jax/train/teacher.py`: {everyday} everyday words
-  in patterns and in any order, and {common:,} of the most common English words (SCOWL), read by flite's voice `rms`.
+- **Data**: {recordings:,} sentences ({hours:.1f} hours), made by `bark_jax/train/teacher.py`: examples of WordNet, and
+  {everyday} everyday words in patterns and in any order, read by Kokoro-82M.
 - **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again.
 - **Voices**: {voices}, made from its own generations. All sound like the teacher; they
   set pace and melody.
@@ -70,15 +70,7 @@ forms; Whisper (tiny.en) hears the sentences that make sense. `shuffled` is what
 
 ## Licences
 
-The weights are under the MIT licence of this project. They were trained on the output of flite (Carnegie Mellon
-University, BSD-like licence) with its voice `rms`, made from the CMU Arctic databases:
-
-> Language Technologies Institute, Carnegie Mellon University. Copyright (c) 2003. All Rights Reserved. Permission to
-> use, copy, modify, and distribute this software and its documentation for any purpose is hereby granted without fee,
-> provided that the above copyright notice and this permission notice appear in all copies.
-
-and on words of SCOWL, copyright 2000-2011 by Kevin Atkinson, which may be used, copied, modified, distributed and
-sold for any purpose without fee, provided that the copyright notice appears in all copies.
+The weights are under the MIT licence of this project. {notice}
 """
 
 
@@ -89,11 +81,11 @@ def make(work: Path, output: Path, *, machine: str) -> None:
         machine: what to say in the model card about where it was trained.
 
     Raises:
-        ValueError: flite, SCOWL or a judge is not installed.
+        ValueError: the teacher, WordNet or a judge is not installed.
     """
     judges.check(tuple(judges.JUDGES))
-    texts = teacher.training_texts()
-    teacher.record(texts, work / "recordings")
+    readable = texts.training_texts(readable=teacher.can_read())
+    teacher.record(texts.training_lines(readable, list(teacher.SPEAKERS)), work / "recordings")
     run = Run(work, recipe.NANO, work / "recordings")
     for part in PARTS:
         getattr(run, part)()
@@ -160,8 +152,8 @@ def card(run: Run, found: dict[str, Any], machine: str) -> str:
         letters=run.recipe.tokens.max_input_semantic_length,
         recordings=len(prepared),
         hours=prepared.lengths.sum() / prepared.sample_rate / 3600,
-        everyday=len(teacher.EVERYDAY),
-        common=len(teacher.common_words()),
+        everyday=len(texts.EVERYDAY),
+        notice=teacher.NOTICE,
         voices=" and ".join(f"`{name}`" for name in VOICES),
         training="\n".join(rows),
         machine=machine,

