@@ -28,7 +28,7 @@ from bark_jax.options import STAGES, CoarseOptions, SemanticOptions
 from bark_jax.sampling import Controls
 from bark_jax.sound import read_sound
 from bark_jax.speech import Codes, Samples, Semantic
-from bark_jax.text import encode, show, unknown_words
+from bark_jax.text import encode, show, unread
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice, VoiceLibrary, check_array, load_voice
 
@@ -196,9 +196,9 @@ class Stages:
 
     def _text_ids(self, texts: list[str]) -> list[np.ndarray]:
         for words in texts:
-            if unknown := unknown_words(words, self.tokenizer):
+            if left_out := unread(words, self.tokenizer):
                 warnings.warn(
-                    f"{self.name} cannot read {', '.join(map(repr, unknown))} in {show(words)}: write it in letters",
+                    f"{self.name} cannot read {', '.join(left_out)} in {show(words)}: write it in words",
                     stacklevel=3,
                 )
         return [encode(words, self.tokenizer, self.tokens) for words in texts]

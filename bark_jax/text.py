@@ -8,6 +8,8 @@ past the semantic ids. Nothing is cut: a text that does not fit is refused. Know
 Reference: `generate_text_semantic` of suno-ai/bark.
 """
 
+import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,15 @@ from bark_jax.tokens import TokenConfig
 UNKNOWN = "[UNK]"  # by that name BERT's tokenizers and ours
 BERT_SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 SHOWN_CHARACTERS = 40  # of a text in a message
+SAID = (
+    "Cc",
+    "Cn",
+    "Co",
+    "Sc",
+    "Sm",
+    "So",
+)  # categories of characters, besides letters and numbers, that stand for words
+TAG = re.compile(r"\[[^\[\]]{1,40}\]")  # [laughs]
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -71,10 +82,34 @@ def fits(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> bool:
     return len(_ids(collapse(text), tokenizer)) <= tokens.max_input_semantic_length
 
 
-def unknown_words(text: str, tokenizer: Tokenizer) -> list[str]:
-    """Find the words of a text of which the tokenizer knows some part only as its unknown token; each once."""
+def unread(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Name what the tokenizer cannot read of a text, each once: characters with their code points, tags, words.
+
+    That is what it leaves out, or knows only as its unknown token. Punctuation, accents and characters that cannot be
+    seen are no loss, and are not named.
+    """
     unknown = tokenizer.token_to_id(UNKNOWN)
-    return list(dict.fromkeys(word for word in text.split() if unknown in _ids(word, tokenizer)))
+    nothing = ([], *(_ids(one, tokenizer) for one in ("11", "1 1")))
+
+    def is_read(part: str) -> bool:
+        # Some signs are read between numbers only: 5×3.
+        return any((ids := _ids(one, tokenizer)) not in nothing and unknown not in ids for one in (part, f"1{part}1"))
+
+    said = [one for one in dict.fromkeys(text) if one.isalnum() or unicodedata.category(one) in SAID]
+    characters = [one for one in said if not one.isspace() and not is_read(one)]
+    tags = [tag for tag in dict.fromkeys(TAG.findall(text)) if not is_read(tag)]
+    words = [
+        word
+        for word in dict.fromkeys(text.split())
+        if unknown in _ids(word, tokenizer) and not any(one in word for one in (*characters, *tags))
+    ]
+    return [*map(name_character, characters), *tags, *words]
+
+
+def name_character(character: str) -> str:
+    """Show a character and its code point: 😀 (U+1F600)."""
+    code = f"U+{ord(character):04X}"
+    return f"{character} ({code})" if character.isprintable() else code
 
 
 def check_text(text: object) -> None:

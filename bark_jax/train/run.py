@@ -29,7 +29,7 @@ from bark_jax.codec import Codec, encode_audio
 from bark_jax.files import write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-from bark_jax.text import UNKNOWN, encode, unknown_words
+from bark_jax.text import UNKNOWN, encode, unread
 from bark_jax.train import codec, data, transformers, units
 from bark_jax.train.batches import Tokens
 from bark_jax.train.letters import PAD, letters_tokenizer
@@ -208,7 +208,7 @@ class Run:
             self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
         )
         kept = Tokens([], [], [], [])
-        unread = []
+        unknown = []
         recordings = self.recordings
         for text, speaker, own_units, own_codes in zip(
             recordings.texts, recordings.speakers, all_units, all_codes, strict=True
@@ -218,7 +218,7 @@ class Run:
             except ValueError:
                 continue
             if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
-                unread += unknown_words(text, tokenizer)[:1]
+                unknown += unread(text, tokenizer)[:1]
                 kept.ids.append(ids)
                 kept.semantic.append(own_units)
                 kept.codes.append(own_codes)
@@ -230,8 +230,8 @@ class Run:
             if not len(kept):
                 raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
             print(f"{note} and are left out", flush=True)
-        if unread:
-            print(f"{len(unread)} texts have words that no letters stand for, such as {unread[0]!r}", flush=True)
+        if unknown:
+            print(f"{len(unknown)} texts have characters that cannot be read, such as {unknown[0]}", flush=True)
         return kept
 
     def _encoded(self, name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
