@@ -32,7 +32,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from bark_jax import options
+from bark_jax import options, recording
 from bark_jax.codec import check_samples
 from bark_jax.options import STAGES
 from bark_jax.pipeline import Bark, Speech
@@ -289,6 +289,7 @@ class Panel:
     bars: dict[str, widgets.FloatProgress]
     message: widgets.VBox
     shown: widgets.VBox
+    upload: widgets.FileUpload
     takes: list[Speech] = dataclasses.field(default_factory=list)
     voices: dict[str, Voice] = dataclasses.field(default_factory=dict)
 
@@ -363,8 +364,29 @@ class Panel:
         sound = view(speech) if len(speech.samples) else _warning("The model ended it at once: no sound.")
         self.shown.children = (widgets.VBox([widgets.HBox([save, caption]), sound]), *self.shown.children)
         with contextlib.suppress(ValueError):  # too short to be a voice
-            self.voices[f"take {number}"] = speech.voice()
-            self.controls["voice"].options = (*self.controls["voice"].options, f"take {number}")
+            self._offer(f"take {number}", speech.voice())
+
+    def _offer(self, name: str, voice: Voice) -> None:
+        """Add a voice to those that the panel knows."""
+        self.voices[name] = voice
+        known = self.controls["voice"].options
+        self.controls["voice"].options = known if name in known else (*known, name)
+
+    def take_recording(self, change: Mapping[str, Any]) -> None:
+        """Make a voice of an uploaded recording, and choose it."""
+        for name, content in uploaded(change["new"]):
+            self._say(f"Listening to {name} ...")
+            try:
+                with warnings.catch_warnings(record=True) as warned:
+                    warnings.simplefilter("always", UserWarning)
+                    samples, rate = recording.read_file(io.BytesIO(content), name)
+                    self._offer(name, self.bark.voice(samples, sample_rate=rate))
+            except ValueError as error:
+                self.message.children = [_warning(str(error))]
+            else:
+                self.controls["voice"].value = name
+                self._say(f"{name} is a voice now, and chosen.")
+                self.message.children = (*self.message.children, *(_warning(str(one.message)) for one in warned))
 
     def _ipython_display_(self) -> None:
         """Show the panel where a cell ends with it."""
@@ -372,7 +394,7 @@ class Panel:
         together.on_click(self.compare)
         text, *others = self.controls.values()
         knobs = widgets.HBox([widgets.VBox(others[:4]), widgets.VBox(others[4:])])
-        buttons = widgets.HBox([self.generate_button, together])
+        buttons = widgets.HBox([self.generate_button, together, self.upload])
         bars = widgets.HBox(list(self.bars.values()))
         Live([text, knobs, buttons, bars, self.message, self.shown])._ipython_display_()
 
@@ -395,7 +417,7 @@ def panel(
     style = {"description_width": "10em"}
     names = [] if bark.voices is None else bark.voices.names()
     slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
-    hint = "a name, an .npz file, take 1, ..."
+    hint = "a name, a recording, an .npz file, take 1, ..."
     controls: dict[str, Any] = {
         "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
         "voice": widgets.Combobox(
@@ -422,6 +444,14 @@ def panel(
         bars={stage: widgets.FloatProgress(min=0, max=1, description=stage, style=style) for stage in STAGES},
         message=widgets.VBox(),
         shown=widgets.VBox(),
+        upload=widgets.FileUpload(description="Your voice", accept="audio/*", tooltip="a recording of 2 to 10 s"),
     )
     made.generate_button.on_click(made.generate)
+    made.upload.observe(made.take_recording, "value")
     return made
+
+
+def uploaded(value: Any) -> list[tuple[str, bytes]]:
+    """Read names and contents of a FileUpload: a mapping in ipywidgets 7, a sequence in 8."""
+    files = [each["metadata"] | each for each in value.values()] if isinstance(value, Mapping) else value
+    return [(each["name"], bytes(each["content"])) for each in files]

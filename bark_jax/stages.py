@@ -9,6 +9,7 @@ Here inputs are checked; what a stage computes is in the file of its name.
 """
 
 import dataclasses
+import functools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
-from bark_jax import coarse, fine, inputs, options, semantic
+from bark_jax import coarse, fine, inputs, options, recording, semantic, units
 from bark_jax.codec import Codec, decode_audio, encode_audio
 from bark_jax.console import Progress, stage_bar
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
-from bark_jax.inputs import CoarseCall, FineCall, SemanticCall
+from bark_jax.inputs import CoarseCall, FineCall, SemanticCall, VoiceSource
 from bark_jax.options import STAGES, CoarseOptions, SemanticOptions
 from bark_jax.sampling import Controls
 from bark_jax.sound import read_sound
@@ -189,9 +190,39 @@ class Stages:
         codes = encode_audio(self.codec, rows, other_rate, kbps)
         return codes[0] if single else codes
 
+    def voice(self, source: VoiceSource | np.ndarray, *, sample_rate: int | None = None) -> Voice:
+        """Load a voice, or make one of a recording.
+
+        A recording may have any rate and channels. The silence around the speech is cut off; what is left has to
+        last 2 s or more, and of more than 10 s the part with most speech is taken.
+
+        Args:
+            source: the path of a sound file, or samples (n,) or (n, channels) in -1..1; or else a name that
+                `voices` knows, the path of an .npz, its arrays or a `Voice`.
+            sample_rate: of samples, in Hz; None: the codec's 24,000.
+
+        Raises:
+            ValueError: a recording is too short, too quiet or clipped; the checkpoint has no encoder of semantic
+                units; or there is no such voice.
+        """
+        if not (isinstance(source, np.ndarray) or recording.is_recording(source)):
+            return load_voice(source, self.tokens, self.voices)
+        encoder = self._unit_encoder
+        samples = recording.read(source, sample_rate, self.sample_rate)
+        cfg, books = self.codec.cfg, self.tokens.n_fine_codebooks
+        codes = self.encode(samples, next(kbps for kbps in cfg.target_bandwidths if cfg.codebooks_at(kbps) == books))
+        coarse = codes[: self.tokens.n_coarse_codebooks]
+        return Voice.from_arrays(encoder.encode(samples, self.sample_rate), coarse, codes, self.tokens)
+
+    @functools.cached_property
+    def _unit_encoder(self) -> units.UnitEncoder:
+        if self.voices is None:
+            raise ValueError(f"{self.name} has no folder, and so no encoder of semantic units: name a voice instead")
+        return units.load(self.voices.folder)
+
     def _voices(self, voice: Any, count: int) -> list[Voice | None]:
         each = inputs.for_each("voice", voice, count)
-        loaded = {id(one): None if one is None else load_voice(one, self.tokens, self.voices) for one in each}
+        loaded = {id(one): None if one is None else self.voice(one) for one in each}
         return [loaded[id(one)] for one in each]
 
     def _text_ids(self, texts: list[str]) -> list[np.ndarray]:

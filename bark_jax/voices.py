@@ -28,6 +28,7 @@ from bark_jax.tokens import TokenConfig
 
 PROMPTS = ("semantic_prompt", "coarse_prompt", "fine_prompt")  # names of the arrays in Suno's files
 LISTING = "speaker_embeddings_path.json"  # of a Hugging Face checkpoint: voice -> prompt -> path of a .npy
+DESCRIPTIONS = "voices.json"  # where a checkpoint says what its voices are like: voice -> a line
 PROMPT_FOLDERS = ("", "prompts", "assets/prompts")  # where a checkpoint folder may hold Suno's .npz files
 LANGUAGES = {
     "de": "German",
@@ -164,6 +165,7 @@ class VoiceInfo:
     language: str | None
     semantic_tokens: int | None
     seconds: float | None
+    description: str | None = None
 
 
 class VoiceLibrary:
@@ -173,13 +175,15 @@ class VoiceLibrary:
     path. The listing's `repo_or_path` is not followed: the files belong to the checkpoint at hand.
 
     Raises:
-        ValueError: the listing is not JSON, or not voice -> prompt -> path inside the checkpoint.
+        ValueError: the listing is not JSON, or not voice -> prompt -> path inside the checkpoint; or the descriptions
+            are not voice -> text.
     """
 
     def __init__(self, folder: str | Path, fetch: Callable[[str], str | Path] | None = None):
         self.folder = Path(folder)
         self.fetch = fetch
         self.paths: dict[str, dict[str, str] | Path] = _listed(self.folder / LISTING) | _held(self.folder)
+        self.descriptions = _described(self.folder / DESCRIPTIONS)
 
     def names(self) -> list[str]:
         """List the voices, in the order of the alphabet."""
@@ -209,7 +213,8 @@ class VoiceLibrary:
         paths = self.paths[name]
         is_here = isinstance(paths, Path) or all((self.folder / path).is_file() for path in paths.values())
         n = len(self.load(name, tokens).semantic) if is_here else None
-        return VoiceInfo(name, language, n, None if n is None else n / tokens.semantic_rate_hz)
+        seconds = None if n is None else n / tokens.semantic_rate_hz
+        return VoiceInfo(name, language, n, seconds, self.descriptions.get(name))
 
     def _find(self, name: str) -> dict[str, str] | Path:
         if name in self.paths:
@@ -245,6 +250,19 @@ def _listed(listing: Path) -> dict[str, dict[str, str]]:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{listing} is no list of voices with {', '.join(PROMPTS)} for each: {error!r}") from error
     return found
+
+
+def _described(path: Path) -> dict[str, str]:
+    """Read the lines about voices, if there are any."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(lines, dict) or not all(isinstance(line, str) for line in lines.values()):
+        raise ValueError(f"{path} is no object of voice -> description: mend or remove it")
+    return {name: " ".join(line.split()) for name, line in lines.items()}
 
 
 def _held(folder: Path) -> dict[str, Path]:

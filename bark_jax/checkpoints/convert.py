@@ -30,7 +30,7 @@ from bark_jax.checkpoints.tensors import LazyTensor, write_safetensors
 from bark_jax.codec import CodecConfig
 from bark_jax.files import refuse_existing, sync_folder, write_file
 from bark_jax.gpt import GPT
-from bark_jax.voices import LISTING, VoiceLibrary
+from bark_jax.voices import DESCRIPTIONS, LISTING, VoiceLibrary
 
 
 def convert(
@@ -98,7 +98,7 @@ def copy_companions(checkpoint: Checkpoint, folder: Path) -> None:
     voices = []
     for paths in VoiceLibrary(checkpoint.folder).paths.values():
         voices += [paths.relative_to(checkpoint.folder)] if isinstance(paths, Path) else paths.values()
-    others = [name for name in (LISTING, UNITS) if (checkpoint.folder / name).is_file()]
+    others = [name for name in (LISTING, DESCRIPTIONS, UNITS) if (checkpoint.folder / name).is_file()]
     for name in [*others, *map(str, voices)]:
         write_file(folder / name, checkpoint.fetch(name).read_bytes(), parents=True)
 

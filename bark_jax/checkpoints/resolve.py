@@ -25,7 +25,7 @@ from bark_jax.checkpoints.pickles import read_pickle
 from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import LazyTensor, read_safetensors
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import LISTING
+from bark_jax.voices import DESCRIPTIONS, LISTING
 
 EMBEDDED = "nano"  # the folder of the package's assets that is loaded where nothing is named
 CODEC = "facebook/encodec_24khz"  # of Suno's checkpoints
@@ -33,8 +33,17 @@ TOKENIZER = "google-bert/bert-base-multilingual-cased"  # of checkpoints that br
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there, or its index, is taken
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
-UNITS = "units.safetensors"  # the centres of semantic units, of checkpoints that were trained here
-HUB_FILES = (CONFIG, GENERATION_CONFIG, "model*.safetensors*", "pytorch_model*.bin*", *TOKENIZER_FILES, LISTING)
+UNITS = "units.safetensors"  # the encoder of semantic units, of checkpoints that were trained here
+HUB_FILES = (
+    CONFIG,
+    GENERATION_CONFIG,
+    "model*.safetensors*",
+    "pytorch_model*.bin*",
+    *TOKENIZER_FILES,
+    LISTING,
+    DESCRIPTIONS,
+    UNITS,
+)
 
 SUNO_STEMS = {"text": "semantic", "coarse": "coarse_acoustics", "fine": "fine_acoustics"}
 SUNO_SIZES = ("", "_2")  # small, large: text.pt, text_2.pt

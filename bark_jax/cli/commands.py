@@ -107,7 +107,8 @@ def list_voices(options: argparse.Namespace) -> None:
     print(f"{'voice':24}{'language':12}{'tokens':>8}{'seconds':>9}")
     for voice in voices:
         length = "       -        -" if voice.seconds is None else f"{voice.semantic_tokens:8}{voice.seconds:9.1f}"
-        print(f"{printable(voice.name):24}{voice.language or '-':12}{length}")
+        description = f"  {printable(voice.description)}" if voice.description else ""
+        print(f"{printable(voice.name):24}{voice.language or '-':12}{length}{description}")
 
 
 def add_convert_options(command: argparse.ArgumentParser) -> None:

@@ -42,7 +42,9 @@ def add_dtype(command: argparse.ArgumentParser) -> None:
 
 def add_sampling(command: argparse.ArgumentParser) -> None:
     """Add the voice, the seed, every option of `options.SamplingOptions`, and how to load the networks."""
-    command.add_argument("--voice", help="a name from `bark-jax voices`, or an .npz file")
+    command.add_argument(
+        "--voice", help="a name from `bark-jax voices`, an .npz file, or a recording of 2 to 10 s such as me.wav"
+    )
     command.add_argument("--seed", type=number(whole=True), default=0, metavar="N", help="random seed (default: 0)")
     for name, option in sampling_options.table().items():
         command.add_argument(
