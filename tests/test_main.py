@@ -135,7 +135,9 @@ def test_words_that_cannot_be_read_are_named(folder, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["speak", "Hello 東京, and 東京.", "--no-progress", *QUICK]) == 0
-    line = "bark-jax: warning: nano cannot read 東 (U+6771), 京 (U+4EAC) in 'Hello 東京, and 東京.': write it in words\n"
+    line = (
+        "bark-jax: warning: nano cannot read 東 (U+6771), 京 (U+4EAC) in 'Hello 東京, and 東京.': write it in words\n"
+    )
     assert capsys.readouterr().err == line
 
 

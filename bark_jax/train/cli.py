@@ -9,7 +9,7 @@ from typing import Any
 from bark_jax.checkpoints.resolve import UNITS
 
 PARTS = {
-    "units": "find the semantic units: k-means over cepstra",
+    "units": "find the semantic units, and train the encoder that names them in any recording",
     "codec": "train the codec",
     "semantic": "train text to units",
     "coarse": "train units to the two coarse codebooks",
@@ -48,7 +48,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help="of this part, where the recipe's will not do; a codec's decoder is not trained further then",
+        help="of this part, where the recipe's will not do",
     )
     command.add_argument(
         "--seconds", type=int, metavar="N", help="the most that training this part may take; the rate follows the clock"
@@ -88,6 +88,5 @@ def changed(chosen: Any, part: str, name: str, number: int) -> Any:
     """Change the steps or the batch of one part. Raises ValueError for a part that has none, or a number below 1."""
     training = f"{part}_training"
     if number < 1 or not hasattr(chosen, training):
-        raise ValueError(f"{name} is {number} for {part}: codec, semantic, coarse and fine take 1 or more")
-    changes = {name: number} | ({"decoder_steps": 0} if (part, name) == ("codec", "steps") else {})
-    return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **changes)})
+        raise ValueError(f"{name} is {number} for {part}: units, codec, semantic, coarse and fine take 1 or more")
+    return dataclasses.replace(chosen, **{training: dataclasses.replace(getattr(chosen, training), **{name: number})})

@@ -63,8 +63,7 @@ def sounds(bark: Bark, texts: Sequence[str], recordings: list[np.ndarray], seed:
     """
     tokens, rate = bark.tokens, bark.sample_rate
     assert bark.voices is not None  # every checkpoint in a folder has a library
-    centres = units.load(bark.voices.folder)
-    true_units = [units.encode(x, centres, rate, tokens.semantic_rate_hz) for x in recordings]
+    true_units = units.load(bark.voices.folder, tokens.semantic_rate_hz).encode_all(recordings, rate)
     true_codes = bark.encode(recordings)
     seeds = [seed + i for i in range(len(texts))]
 

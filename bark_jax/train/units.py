@@ -1,12 +1,15 @@
-"""Semantic units: any recording becomes semantic tokens, 49.9 of them for a second.
+"""Semantic units without a recogniser: any recording becomes semantic tokens by the nearest of some centres.
 
     samples ──▶ log-mels at 49.9 Hz ──▶ cepstra of five frames (t, 70) ──nearest centre──▶ units (t,)
 
 This is the first round of HuBERT (arXiv 2106.07447): k-means over MFCCs, without the network that its later
-rounds train. The centres are saved with a checkpoint as `units.safetensors`.
+rounds train. Such units say as much about the speaker as about the phone: `distil.py` makes better ones, where
+Whisper is installed. The centres are saved with a checkpoint as `units.safetensors`.
 """
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.fft import dct
+from threadpoolctl import threadpool_limits
 
+from bark_jax import units
 from bark_jax.checkpoints.resolve import UNITS
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.train.spectra import FLOOR, mel_filters
+from bark_jax.units import UnitEncoder
 
 WINDOW = 1024  # samples, at 24 kHz
 MEL_BANDS = 40
@@ -54,16 +60,40 @@ def encode(
     return np.argmin(np.sum(centres**2, axis=1) - 2 * found @ centres.T, axis=1).astype(np.int32)
 
 
-def load(folder: Path) -> Float[np.ndarray, "k 70"]:
-    """Read the centres that a checkpoint brings. Raises ValueError if it has none."""
+@dataclasses.dataclass(frozen=True)
+class Cepstra:
+    """Name units by the nearest centre: what `units.UnitEncoder` does where there is no such network."""
+
+    centres: Float[np.ndarray, "k 70"]
+    unit_rate_hz: float
+
+    def encode(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> Int[np.ndarray, " t"]:
+        """Turn a recording into semantic tokens."""
+        return encode(samples, self.centres, sample_rate, self.unit_rate_hz)
+
+    def encode_all(self, rows: Sequence[np.ndarray], sample_rate: int) -> list[np.ndarray]:
+        """Turn recordings into semantic tokens."""
+        with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other
+            return [self.encode(x, sample_rate) for x in rows]
+
+
+def load(folder: Path, unit_rate_hz: float) -> Cepstra | UnitEncoder:
+    """Read what names the units of a checkpoint. Raises ValueError if it has nothing that does."""
     path = folder / UNITS
     if not path.is_file():
         raise ValueError(f"{folder} has no {UNITS}: its semantic tokens cannot be found in a recording")
-    return read_safetensors(path)["centres"].read().astype(np.float32)
+    tensors = read_safetensors(path)
+    if "centres" in tensors:
+        return Cepstra(tensors["centres"].read().astype(np.float32), unit_rate_hz)
+    return units.load(folder)
 
 
-def save(centres: Float[np.ndarray, "k 70"], folder: Path, dtype: Any = np.float32) -> None:
-    write_safetensors({"centres": centres.astype(dtype)}, folder / UNITS)
+def save(found: Cepstra | UnitEncoder, folder: Path, dtype: Any = np.float32) -> None:
+    """Write what names units to a checkpoint's folder."""
+    if isinstance(found, Cepstra):
+        write_safetensors({"centres": found.centres.astype(dtype)}, folder / UNITS, None)
+    else:
+        units.save(found, folder, dtype)
 
 
 @jax.jit

