@@ -23,12 +23,12 @@ from jaxtyping import Array, Int
 
 from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
+from bark_jax.journey import COARSE
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig, flatten_codebooks, unflatten_codebooks
 from bark_jax.voices import Voice
 
 PREFILL_CHUNK = 128  # prompt positions processed at once: prompts differ in length by up to 630
-STAGE = 1  # which of a seed's random streams
 
 Ids = Int[np.ndarray, " _"]
 
@@ -139,7 +139,7 @@ def generate(
         model,
         spec,
         next_window,
-        sampling.row_keys(seeds, STAGE),
+        sampling.row_keys(seeds, COARSE.stream),
         limits,
         controls,
         infer_token=tokens.coarse_infer_token,

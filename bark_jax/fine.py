@@ -31,12 +31,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, embedding, layer_norm
+from bark_jax.journey import FINE
 from bark_jax.matmul import einsum_float32
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
-
-STAGE = 2  # which of a seed's random streams
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +190,7 @@ def generate(
     spans = [[cut.span(min(n, cut.count - 1)) for cut in windows] for n in range(total)]
     graphdef, params = nnx.split(model)
     shard = functools.partial(parallel.shard_like, like=params)
-    keys = sampling.row_keys(seeds, STAGE)
+    keys = sampling.row_keys(seeds, FINE.stream)
     windows_given = [
         np.stack([codes[:, begin : begin + length] for codes, (begin, _) in zip(rows, span)]) for span in spans
     ]

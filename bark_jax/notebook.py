@@ -34,6 +34,7 @@ from PIL import Image as Picture
 
 from bark_jax import options, recording
 from bark_jax.codec import check_samples
+from bark_jax.journey import CODEC, SAMPLED
 from bark_jax.options import STAGES
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
@@ -42,13 +43,7 @@ from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
 # One colour for each stage of the journey, in every drawing and every plot.
-COLORS = {
-    "text": "#6b7280",
-    "semantic": "#2563eb",
-    "coarse": "#059669",
-    "fine": "#d97706",
-    "samples": "#dc2626",
-}
+COLORS = {"text": "#6b7280"} | {stage.name: stage.color for stage in SAMPLED} | {"samples": CODEC.color}
 Sound = Speech | np.ndarray | str | os.PathLike
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # the MIME type that stands for a widget in an output
 

@@ -11,7 +11,9 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
-STAGES = ("semantic", "coarse", "fine")  # those that sample
+from bark_jax.journey import SAMPLED
+
+STAGES = tuple(stage.name for stage in SAMPLED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,12 +20,12 @@ from jaxtyping import Array, Int
 
 from bark_jax import parallel, sampling
 from bark_jax.gpt import GPT
+from bark_jax.journey import SEMANTIC
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
 WINDOW_STEPS = 32  # tokens between two reports of progress
-STAGE = 0  # which of a seed's random streams
 
 Ids = Int[np.ndarray, " _"]
 
@@ -101,7 +101,7 @@ def generate(
         model,
         spec,
         next_window,
-        sampling.row_keys(seeds, STAGE),
+        sampling.row_keys(seeds, SEMANTIC.stream),
         limits,
         controls,
         infer_token=tokens.semantic_infer_token,

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from bark_jax.journey import COARSE, FINE, SEMANTIC
+
 IntArray = Int[np.ndarray, "..."]
 
 # Where `generation_config.json` keeps the fields of `TokenConfig`.
 TOP_LEVEL = ("codebook_size", "sample_rate")
 SECTIONS = {
-    "semantic": (
+    SEMANTIC: (
         "semantic_vocab_size",
         "semantic_pad_token",
         "eos_token_id",
@@ -34,7 +36,7 @@ SECTIONS = {
         "max_new_tokens",
         "semantic_rate_hz",
     ),
-    "coarse_acoustics": (
+    COARSE: (
         "coarse_semantic_pad_token",
         "coarse_infer_token",
         "max_coarse_input_length",
@@ -43,7 +45,7 @@ SECTIONS = {
         "n_coarse_codebooks",
         "coarse_rate_hz",
     ),
-    "fine_acoustics": ("n_fine_codebooks", "max_fine_input_length", "max_fine_history_length"),
+    FINE: ("n_fine_codebooks", "max_fine_input_length", "max_fine_history_length"),
 }
 
 
@@ -120,18 +122,18 @@ class TokenConfig:
         """Read the content of a `generation_config.json`; a missing field keeps Bark's value."""
         found = {key: generation_config.get(key) for key in TOP_LEVEL}
         for stage, keys in SECTIONS.items():
-            section = generation_config.get(f"{stage}_config") or {}
+            section = generation_config.get(stage.config) or {}
             found |= {key: section.get(key) for key in keys}
-            found[f"{stage.removesuffix('_acoustics')}_temperature"] = section.get("temperature")
+            found[f"{stage.name}_temperature"] = section.get("temperature")
         return cls(**{key: value for key, value in found.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of a `generation_config.json`; `from_dict` reads it back."""
         content: dict[str, Any] = {"model_type": "bark"} | {key: getattr(self, key) for key in TOP_LEVEL}
         for stage, keys in SECTIONS.items():
-            temperature = getattr(self, f"{stage.removesuffix('_acoustics')}_temperature")
+            temperature = getattr(self, f"{stage.name}_temperature")
             section = {key: getattr(self, key) for key in keys}
-            content[f"{stage}_config"] = section | {"do_sample": True, "temperature": temperature}
+            content[stage.config] = section | {"do_sample": True, "temperature": temperature}
         return content
 
 

@@ -236,10 +236,11 @@ def save_weights(state: Arrays, folder: Path, layout: str) -> None:
     write_json(folder / f"{stem}.{suffix}.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def by_head(fused: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """Order what stands as all queries, all keys, all values (3d, ...) as the parts of head 0, of head 1, ..."""
-    parts = [third.chunk(num_heads) for third in fused.chunk(3)]
-    return torch.cat([torch.cat(one_head) for one_head in zip(*parts, strict=True)])
+def by_head(fused, heads: int):
+    """Order the rows of all queries, all keys, all values (3d, ...) as those of head 0, of head 1, ..."""
+    d = len(fused) // 3
+    h = d // heads
+    return fused[[third * d + head * h + i for head in range(heads) for third in range(3) for i in range(h)]]
 
 
 def suno_name(name: str) -> str:

@@ -10,6 +10,7 @@ from common import draw_like, voice
 
 from bark_jax import coarse, sampling
 from bark_jax.gpt import GPT
+from bark_jax.journey import COARSE
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
@@ -32,7 +33,7 @@ def speak(tokens, n, seed=0):
 
 
 def expected(both, semantic, own_voice=None, seed=None, **options):
-    choose = reference.greedy if seed is None else draw_like(seed, coarse.STAGE)
+    choose = reference.greedy if seed is None else draw_like(seed, COARSE.stream)
     return reference.coarse(both.weights, both.heads, semantic, own_voice, both.tokens, choose=choose, **options)
 
 

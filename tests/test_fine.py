@@ -7,8 +7,8 @@ import pytest
 import reference
 from common import draw_like, voice
 
-from bark_jax import fine
 from bark_jax.fine import Windows
+from bark_jax.journey import FINE
 
 SIZES = [
     {"layers": 1, "heads": 1, "width": 16},
@@ -22,7 +22,7 @@ def frames(tokens, t, seed=0):
 
 
 def expected(both, coarse, own_voice=None, seed=None, **options):
-    choose = reference.greedy if seed is None else draw_like(seed, fine.STAGE)
+    choose = reference.greedy if seed is None else draw_like(seed, FINE.stream)
     return reference.fine(both.weights, both.heads, coarse, own_voice, both.tokens, choose=choose, **options)
 
 

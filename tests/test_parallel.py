@@ -105,6 +105,35 @@ def test_devices_exchange_what_lies_between_layers_and_no_weights(eight, shape, 
     assert sum(one["bytes"] for one in asked) <= 2  # whether all rows have ended
 
 
+PROGRAM = """HloModule toy
+
+%body (x: f32[4,8]) -> f32[4,8] {
+  %a = f32[4,8]{1,0} all-gather(f32[4,2]{1,0} %x), channel_id=7, dimensions={1}
+  ROOT %b = f32[4,8]{1,0} all-reduce(f32[4,8]{1,0} %a), channel_id=8, to_apply=%sum
+}
+
+%fused (x: f32[4,2]) -> f32[4,4] {
+  ROOT %c = f32[4,4]{1,0} all-gather(f32[4,2]{1,0} %x), channel_id=7, dimensions={1}
+}
+
+ENTRY %main (x: f32[4,8]) -> f32[4,8] {
+  %d = f32[4,4]{1,0} fusion(f32[4,2]{1,0} %x), kind=kCustom, calls=%fused
+  %e = f32[2]{0} all-reduce(f32[2]{0} %y), to_apply=%sum
+  ROOT %w = f32[4,8]{1,0} while(f32[4,8]{1,0} %x), condition=%cond, body=%body
+}
+"""
+
+
+def test_exchanges_are_counted_by_channel():
+    """One operation in two lines is one, as large as its largest line; one without a channel counts by itself."""
+    found = scaling.exchanges_in(PROGRAM)
+    assert [(one.kind, one.bytes, one.in_loop) for one in found] == [
+        ("all-gather", 4 * 8 * 4, True),
+        ("all-reduce", 4 * 8 * 4, True),
+        ("all-reduce", 2 * 4, False),
+    ]
+
+
 def test_heads_that_cannot_be_shared_are_refused(eight):
     assert eight["refusal"] == "semantic has 4 heads, which 8 places on model cannot share: choose one of 1, 2, 4"
 

@@ -17,11 +17,12 @@ from common import TEXTS, draw_like, ids, voice
 from flax import nnx
 
 import bark_jax
-from bark_jax import coarse, fine, semantic
+from bark_jax import semantic
 from bark_jax.checkpoints import load
 from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
+from bark_jax.journey import COARSE, FINE, SEMANTIC
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,10 @@ def test_every_stage_of_a_generation_equals_the_reference(pair, history):
     speech = both.ours.generate(TEXTS[0], voice=own_voice, seed=seed, progress=False)
     weights, heads, tokens = both.weights, both.heads, both.tokens
     s = reference.semantic(
-        weights, heads, ids(both, TEXTS[0]), own_voice, tokens, choose=draw_like(seed, semantic.STAGE)
+        weights, heads, ids(both, TEXTS[0]), own_voice, tokens, choose=draw_like(seed, SEMANTIC.stream)
     )
-    c = reference.coarse(weights, heads, s, own_voice, tokens, choose=draw_like(seed, coarse.STAGE))
-    f = reference.fine(weights, heads, c, own_voice, tokens, choose=draw_like(seed, fine.STAGE))
+    c = reference.coarse(weights, heads, s, own_voice, tokens, choose=draw_like(seed, COARSE.stream))
+    f = reference.fine(weights, heads, c, own_voice, tokens, choose=draw_like(seed, FINE.stream))
     np.testing.assert_array_equal(speech.semantic, s)
     np.testing.assert_array_equal(speech.coarse, c)
     np.testing.assert_array_equal(speech.fine, f)

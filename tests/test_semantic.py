@@ -7,13 +7,14 @@ import reference
 from common import TEXTS, draw_like, ids, voice
 
 from bark_jax import sampling, semantic
+from bark_jax.journey import SEMANTIC
 from bark_jax.tokens import TokenConfig
 
 SIZES = [{}, {"layers": 1, "heads": 4, "width": 64, "bias": True, "seed": 1}, {"layers": 3, "width": 48, "seed": 2}]
 
 
 def expected(both, words, own_voice=None, seed=None, **options):
-    choose = reference.greedy if seed is None else draw_like(seed, semantic.STAGE)
+    choose = reference.greedy if seed is None else draw_like(seed, SEMANTIC.stream)
     return reference.semantic(
         both.weights, both.heads, ids(both, words), own_voice, both.tokens, choose=choose, **options
     )

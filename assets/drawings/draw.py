@@ -13,12 +13,12 @@ from bark_jax.notebook import COLORS
 
 GREY, BLUE, GREEN, ORANGE, RED = COLORS.values()
 CARD, INK, SOFT, LINE, PALE = "#f8fafc", "#1f2937", "#57606a", "#8b949e", "#e5e7eb"
-STAGES = (
-    ("text", GREY, '"Hello, my dog…"', "≤ 256 ids"),
-    ("semantic", BLUE, "what is said", "(s,)  49.9 Hz"),
-    ("coarse", GREEN, "2 codebooks", "(2, t)  75 Hz"),
-    ("fine", ORANGE, "8 codebooks", "(8, t)  75 Hz"),
-    ("samples", RED, "24 kHz sound", "(320 t,)"),
+CAPTIONS = (
+    ('"Hello, my dog…"', "≤ 256 ids"),
+    ("what is said", "(s,)  49.9 Hz"),
+    ("2 codebooks", "(2, t)  75 Hz"),
+    ("8 codebooks", "(8, t)  75 Hz"),
+    ("24 kHz sound", "(320 t,)"),
 )
 STEPS = (
     ("semantic.py", "GPT, causal"),
@@ -83,7 +83,7 @@ class Drawing:
 def journey(shown: tuple[str, ...] = (), caption: str = "") -> Drawing:
     """Draw the journey of a sentence; with `shown`, these steps stand out and the others are pale."""
     drawing = Drawing(980, 200, "The journey of a sentence")
-    for i, (name, color, what, shape) in enumerate(STAGES):
+    for i, ((name, color), (what, shape)) in enumerate(zip(COLORS.items(), CAPTIONS, strict=True)):
         x = 10 + 207 * i
         files = [STEPS[j][0] for j in (i - 1, i) if 0 <= j < len(STEPS)]
         drawing.box(x, 60, 132, 84, color, radius=10, opacity=1 if not shown or set(files) & set(shown) else 0.4)

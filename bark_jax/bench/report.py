@@ -6,8 +6,9 @@ from typing import Any
 from bark_jax.bench.roofline import TRIES
 from bark_jax.bench.transformers_baseline import EAGER
 from bark_jax.console import cell, table
+from bark_jax.journey import STAGES
 
-STAGES = ("semantic", "coarse", "fine", "codec", "whole")
+ROWS = (*(stage.name for stage in STAGES), "whole")
 
 
 def report_lines(report: dict[str, Any]) -> list[str]:
@@ -83,7 +84,7 @@ def stages_table(batch: int | str, measured: dict[str, Any]) -> list[str]:
         header += ["eager s", "times faster", "best s", "times faster"]
         for row in rows:
             stage, ours = row[0], row[2]
-            if stage in STAGES:
+            if stage in ROWS:
                 eager, best = others.get(EAGER.name, {}).get(stage), min(one[stage] for one in others.values())
                 row += [eager, eager and eager / ours, best, best / ours]
             else:
@@ -96,8 +97,8 @@ def modes_table(batch: int | str, measured: dict[str, Any]) -> list[str]:
     ours = {row["stage"]: row["seconds"] for row in measured["rows"]}
     rows = []
     for who, seconds in measured["others"].items():
-        rows.append([who, *(f"{cell(seconds[stage])} ({cell(seconds[stage] / ours[stage])}x)" for stage in STAGES)])
-    lines = table(f"transformers, batch of {batch}", *(f"{stage} s" for stage in STAGES), rows=rows)
+        rows.append([who, *(f"{cell(seconds[stage])} ({cell(seconds[stage] / ours[stage])}x)" for stage in ROWS)])
+    lines = table(f"transformers, batch of {batch}", *(f"{stage} s" for stage in ROWS), rows=rows)
     return lines + [f"left out  {who}: {why}" for who, why in measured["left_out"].items()]
 
 
@@ -107,6 +108,6 @@ def scaling_table(batches: dict[Any, Any]) -> list[str]:
     first = next(iter(by_batch.values()))
     rows = []
     for batch, found in by_batch.items():
-        rates = [(found[stage]["rate"], first[stage]["rate"]) for stage in STAGES]
+        rates = [(found[stage]["rate"], first[stage]["rate"]) for stage in ROWS]
         rows.append([str(batch), *(f"{cell(rate)} ({cell(rate / one)}x)" for rate, one in rates)])
-    return table("batch", *(f"{stage}, {first[stage]['unit']}" for stage in STAGES), rows=rows)
+    return table("batch", *(f"{stage}, {first[stage]['unit']}" for stage in ROWS), rows=rows)

@@ -12,6 +12,7 @@ a CPU is all there is, it stands in for as many devices as are needed: to count,
 import argparse
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import math
@@ -29,10 +30,9 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 from tqdm import tqdm
 
-from bark_jax import fine, parallel, sampling, semantic
+from bark_jax import fine, journey, parallel, sampling, semantic
 from bark_jax.checkpoints.random import SHAPES, random_config, write_random
 from bark_jax.checkpoints.tables import NETWORKS
-from bark_jax.codec import Codec
 from bark_jax.console import table
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT, empty_cache
@@ -83,7 +83,7 @@ def decode_program(model: GPT, spec: sampling.DecodeSpec, mesh: Mesh, batch: int
     def inputs() -> tuple[Any, ...]:
         state = sampling.start(model, [0] * batch, [1] * batch, slots=model.cfg.block_size)
         prompt, row = jnp.zeros((batch, 2, spec.chunk), jnp.int32), jnp.zeros(batch, jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), semantic.STAGE), sampling.Controls.from_user(0)
+        keys, controls = sampling.row_keys(range(batch), journey.SEMANTIC.stream), sampling.Controls.from_user(0)
         return state, prompt, row, row, keys, controls
 
     described = lay_out_rows(jax.eval_shape(inputs), mesh)
@@ -96,7 +96,7 @@ def window_program(model: FineModel, mesh: Mesh, batch: int) -> Compiled:
 
     def inputs() -> tuple[Any, ...]:
         codes = jnp.zeros((batch, TOKENS.n_fine_codebooks, TOKENS.max_fine_input_length), jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), fine.STAGE), sampling.Controls.from_user(0)
+        keys, controls = sampling.row_keys(range(batch), journey.FINE.stream), sampling.Controls.from_user(0)
         return codes, jnp.zeros(batch, jnp.int32), keys, controls
 
     described = lay_out_rows(jax.eval_shape(inputs), mesh)
@@ -106,8 +106,9 @@ def window_program(model: FineModel, mesh: Mesh, batch: int) -> Compiled:
 
 @dataclasses.dataclass(frozen=True)
 class Exchange:
-    """Hold one collective operation of a program."""
+    """Hold one collective operation of a program, which may stand in several lines of it."""
 
+    channel: str  # its number, the same in all its lines; or the place of the line, where it has none
     kind: str  # such as all-reduce
     arrays: tuple[tuple[int, ...], ...]  # shapes of what one device has of it afterwards
     bytes: int
@@ -117,17 +118,23 @@ class Exchange:
 COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) [^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 COLLECTIVE = re.compile(
     r" = (\S+|\(.*?\)) (all-reduce|all-gather|all-to-all|ragged-all-to-all|reduce-scatter|collective-permute|"
-    r"collective-broadcast)(-start)?\("
+    r"collective-broadcast)(-start)?\((?:[^\n]*?\bchannel_id=(\d+))?"
 )
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 
 
 def exchanges(program: Compiled) -> list[Exchange]:
-    """List the collective operations of a compiled program.
+    """List the collective operations of a compiled program."""
+    return exchanges_in(str(program.as_text()))
 
-    Its loop is the one that it begins by itself, in no branch: over the steps, or over the codebooks.
+
+def exchanges_in(text: str) -> list[Exchange]:
+    """List the collective operations of a program, one for each channel.
+
+    A TPU's program may name one operation in several lines, as parts of a fusion. The loop of a program
+    is the one that it begins by itself, in no branch: over the steps, or over the codebooks.
     """
-    computations = COMPUTATION.findall(str(program.as_text()))
+    computations = COMPUTATION.findall(text)
     bodies = {name: body for _, name, body in computations}
     entry = next(body for is_entry, _, body in computations if is_entry)
     looped: set[str] = set()
@@ -136,23 +143,28 @@ def exchanges(program: Compiled) -> list[Exchange]:
         called = bodies.keys() & set(re.findall(r"%([\w.-]+)", unseen.pop())) - looped
         looped |= called
         unseen += [bodies[name] for name in called]
-    return [
-        Exchange(kind, shapes, size, name in looped)
-        for name, body in bodies.items()
-        for kind, shapes, size in collectives(body)
-    ]
+    found: dict[str, Exchange] = {}
+    for name, body in bodies.items():
+        for place, (result, kind, started, channel) in enumerate(COLLECTIVE.findall(body)):
+            shapes, size = exchanged(result, kind, started)
+            one = Exchange(channel or f"{name} {place}", kind, shapes, size, name in looped)
+            before = found.setdefault(one.channel, one)
+            found[one.channel] = dataclasses.replace(
+                max(before, one, key=lambda each: each.bytes), in_loop=before.in_loop or one.in_loop
+            )
+    return list(found.values())
 
 
-def collectives(body: str) -> Iterator[tuple[str, tuple[tuple[int, ...], ...], int]]:
-    for result, kind, started in COLLECTIVE.findall(body):
-        arrays = []
-        for dtype, dims in ARRAY.findall(result):
-            shape = tuple(int(size) for size in dims.split(",") if size)
-            width = 1 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0]) // 8
-            arrays.append((math.prod(shape) * width, shape))
-        if started and kind in ("all-gather", "collective-permute"):  # what goes in stands there too
-            arrays = [max(arrays)]
-        yield kind, tuple(shape for _, shape in arrays), sum(size for size, _ in arrays)
+def exchanged(result: str, kind: str, started: str) -> tuple[tuple[tuple[int, ...], ...], int]:
+    """Read the shapes and the bytes of the arrays that a device has after an operation."""
+    arrays = []
+    for dtype, dims in ARRAY.findall(result):
+        shape = tuple(int(size) for size in dims.split(",") if size)
+        width = 1 if dtype == "pred" else int(re.findall(r"\d+", dtype)[0]) // 8
+        arrays.append((math.prod(shape) * width, shape))
+    if started and kind in ("all-gather", "collective-permute"):  # what goes in stands there too
+        arrays = [max(arrays)]
+    return tuple(shape for _, shape in arrays), sum(size for size, _ in arrays)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -165,8 +177,7 @@ def abstract_networks(sizes: dict[str, Any], dtype: Any) -> dict[str, Any]:
     config, made = random_config(sizes), {}
     for name, network in NETWORKS.items():
         cfg = network.read_config(config[network.config])
-        kind = {} if network.module is Codec else {"dtype": dtype}
-        made[name] = nnx.eval_shape(lambda: network.module(cfg, **kind, rngs=nnx.Rngs(0)))  # noqa: B023 - called at once
+        made[name] = nnx.eval_shape(functools.partial(network.maker(cfg, dtype), rngs=nnx.Rngs(0)))
     return made
 
 
@@ -237,7 +248,7 @@ def run(options: argparse.Namespace) -> None:
             exchanged.append([label, *itertools.chain(*cells), "the same" if same else "others"])
     print(f"shape     {options.shape}, {networks['semantic'].head.kernel.dtype}, batch of {options.batch}")
     print(f"devices   {len(devices)} x {devices[0].device_kind}, jax {importlib.metadata.version('jax')}")
-    names = [name.split("_")[0] for name in networks]
+    names = [stage.name for stage in journey.STAGES]
     print("", *table("MiB on each", *names, "all", "KV cache", rows=held), sep="\n")
     header = ("exchanges", "in a step", "KiB", "in a codebook", "KiB", "tokens of one device")
     print("", *table(*header, rows=exchanged), sep="\n")

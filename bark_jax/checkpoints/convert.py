@@ -30,6 +30,7 @@ from bark_jax.checkpoints.tensors import LazyTensor, write_safetensors
 from bark_jax.codec import CodecConfig
 from bark_jax.files import refuse_existing, sync_folder, write_file
 from bark_jax.gpt import GPT
+from bark_jax.journey import FINE
 from bark_jax.voices import DESCRIPTIONS, LISTING, VoiceLibrary
 
 
@@ -69,8 +70,7 @@ def convert(
     unfinished, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
     try:
         unfinished.mkdir()
-        fine = NETWORKS["fine_acoustics"].config
-        config = checkpoint.config | {fine: checkpoint.config[fine] | {"tie_word_embeddings": True}}
+        config = checkpoint.config | {FINE.config: checkpoint.config[FINE.config] | {"tie_word_embeddings": True}}
         for name, content in ((CONFIG, config), (GENERATION_CONFIG, checkpoint.generation_config)):
             write_file(unfinished / name, json.dumps(content, indent=2).encode() + b"\n")
         copy_companions(checkpoint, unfinished)
@@ -109,7 +109,7 @@ def hugging_face_config(configs: Mapping[str, Any]) -> dict[str, Any]:
         name: cfg.to_dict() if isinstance(cfg, CodecConfig) else dataclasses.asdict(cfg)
         for name, cfg in configs.items()
     }
-    fine = sections["fine_acoustics"]
+    fine = sections[FINE.network]
     fine |= {"output_vocab_size": fine["input_vocab_size"], "tie_word_embeddings": True}
     named = {NETWORKS[name].config: {"model_type": name} | section for name, section in sections.items()}
     return {"model_type": "bark", "architectures": ["BarkModel"]} | named

@@ -23,7 +23,7 @@ from jax.typing import DTypeLike
 from bark_jax import parallel
 from bark_jax.checkpoints.resolve import Checkpoint
 from bark_jax.checkpoints.tables import NETWORKS, Network, Row, Table, is_ignored, rename
-from bark_jax.codec import Codec, CodecConfig
+from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.tokens import TokenConfig
@@ -180,14 +180,7 @@ def plan_networks(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dic
 
 def makers(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
     """Return how to make each network, called with `rngs`. Raises ValueError where a config will not do."""
-    return {
-        name: functools.partial(
-            network.module,
-            network_config(checkpoint, network),
-            **({} if network.module is Codec else {"dtype": dtype}),
-        )
-        for name, network in NETWORKS.items()
-    }
+    return {name: network.maker(network_config(checkpoint, network), dtype) for name, network in NETWORKS.items()}
 
 
 def id_problems(

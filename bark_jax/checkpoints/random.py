@@ -4,7 +4,6 @@ In:  sizes of the transformers; vocabularies, codec and ids are Bark's.
 Out: a folder in Hugging Face's layout, which this package and `transformers` load.
 """
 
-import functools
 import json
 import math
 from pathlib import Path
@@ -22,6 +21,7 @@ from bark_jax.checkpoints.tensors import write_safetensors
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
+from bark_jax.journey import COARSE, CODEC, FINE, SEMANTIC
 from bark_jax.tokens import TokenConfig
 
 SHAPES: dict[str, Any] = {
@@ -37,10 +37,10 @@ def random_config(sizes: dict[str, Any]) -> dict[str, Any]:
     """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of such sizes."""
     semantic_sizes = (TOKENS.semantic_infer_token + 1, TOKENS.text_encoding_offset)
     return hugging_face_config({
-        "semantic": GPTConfig(*semantic_sizes, **sizes),
-        "coarse_acoustics": GPTConfig(COARSE_VOCABULARY, COARSE_VOCABULARY, **sizes),
-        "fine_acoustics": FineConfig(FINE_VOCABULARY, **sizes),
-        "codec_model": CodecConfig(),
+        SEMANTIC.network: GPTConfig(*semantic_sizes, **sizes),
+        COARSE.network: GPTConfig(COARSE_VOCABULARY, COARSE_VOCABULARY, **sizes),
+        FINE.network: FineConfig(FINE_VOCABULARY, **sizes),
+        CODEC.network: CodecConfig(),
     })  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def write_random(sizes: dict[str, Any], folder: Path) -> None:
     tensors = {}
     for name, network in NETWORKS.items():
         cfg = network.read_config(described[network.config])
-        plan = LoadPlan.make(functools.partial(network.module, cfg), network.table(cfg), {})
+        plan = LoadPlan.make(network.maker(cfg, "float32"), network.table(cfg), {})
         parameters = {
             row.target: random_parameter(rng, row.target, plan.parameters[row.target][1].shape)
             for row in plan.table.rows

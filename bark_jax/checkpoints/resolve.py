@@ -22,14 +22,14 @@ from typing import Any
 
 from bark_jax.checkpoints.hub import download_file, locate
 from bark_jax.checkpoints.pickles import read_pickle
-from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import LazyTensor, read_safetensors
+from bark_jax.journey import CODEC, SAMPLED, STAGES
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import DESCRIPTIONS, LISTING
 
 EMBEDDED = "nano"  # the folder of the package's assets that is loaded where nothing is named
-CODEC = "facebook/encodec_24khz"  # of Suno's checkpoints
-TOKENIZER = "google-bert/bert-base-multilingual-cased"  # of checkpoints that bring none
+CODEC_SOURCE = "facebook/encodec_24khz"  # of Suno's checkpoints
+TOKENIZER_SOURCE = "google-bert/bert-base-multilingual-cased"  # of checkpoints that bring none
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there, or its index, is taken
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
@@ -45,7 +45,6 @@ HUB_FILES = (
     UNITS,
 )
 
-SUNO_STEMS = {"text": "semantic", "coarse": "coarse_acoustics", "fine": "fine_acoustics"}
 SUNO_SIZES = ("", "_2")  # small, large: text.pt, text_2.pt
 SUNO_ARGUMENTS = {"n_layer": "num_layers", "n_head": "num_heads", "n_embd": "hidden_size"}  # -> Hugging Face's
 
@@ -94,7 +93,7 @@ class Checkpoint:
         """
         if self.tokenizer is None and any((self.folder / name).is_file() for name in TOKENIZER_FILES[:2]):
             return self.folder
-        return locate(self.tokenizer or TOKENIZER, TOKENIZER_FILES, "tokenizer=", offline=self.offline)[0]
+        return locate(self.tokenizer or TOKENIZER_SOURCE, TOKENIZER_FILES, "tokenizer=", offline=self.offline)[0]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def resolve(
     if checkpoint is None:
         checkpoint = Path(str(importlib.resources.files("bark_jax.assets") / EMBEDDED))
     if not isinstance(checkpoint, str | Path):
-        return resolve_suno([Path(file) for file in checkpoint], codec or CODEC, options)
+        return resolve_suno([Path(file) for file in checkpoint], codec or CODEC_SOURCE, options)
     folder, repository = locate(checkpoint, HUB_FILES, "", offline=offline)
     if (folder / CONFIG).is_file():
         if codec is not None:
@@ -211,12 +210,12 @@ def resolve(
         raise not_a_checkpoint(folder, [CONFIG, *(f"text{size}.pt" for size in SUNO_SIZES)])
     if len(sizes) > 1:
         raise ValueError(f"{folder} has both text.pt, small, and text_2.pt, large: pass the three files of one size")
-    return resolve_suno([folder / f"{stem}{sizes[0]}.pt" for stem in SUNO_STEMS], codec or CODEC, options)
+    return resolve_suno([folder / f"{stage.suno}{sizes[0]}.pt" for stage in SAMPLED], codec or CODEC_SOURCE, options)
 
 
 def resolve_hugging_face(name: str, folder: Path, options: dict[str, Any]) -> Checkpoint:
     config = read_json(folder / CONFIG)
-    missing = [network.config for network in NETWORKS.values() if not isinstance(config.get(network.config), dict)]
+    missing = [stage.config for stage in STAGES if not isinstance(config.get(stage.config), dict)]
     if missing:
         raise ValueError(
             f"{folder / CONFIG} has no {', '.join(missing)}: it describes a {config.get('model_type')}, not a bark. "
@@ -227,25 +226,25 @@ def resolve_hugging_face(name: str, folder: Path, options: dict[str, Any]) -> Ch
 
 def resolve_suno(paths: list[Path], codec: str | Path, options: dict[str, Any]) -> Checkpoint:
     """Read Suno's three files, and the codec; ids are Bark's, unless they lie beside the first file."""
-    if len(paths) != len(SUNO_STEMS):
+    if len(paths) != len(SAMPLED):
         raise ValueError(f"the checkpoint is {len(paths)} files: pass Suno's three, text.pt, coarse.pt and fine.pt")
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise ValueError(f"{' and '.join(missing)} missing: a checkpoint of Suno's is three files of one size")
     config: dict[str, Any] = {"model_type": "bark", "architectures": ["BarkModel"]}
     tensors = {}
-    for network, path in zip(SUNO_STEMS.values(), paths):
+    for stage, path in zip(SAMPLED, paths):
         content = read_pickle(path)
         if not isinstance(content, dict) or not isinstance(content.get("model_args"), dict):
             raise ValueError(f"{path} has no model_args: it is none of Suno's files, fetch it again")
         section = {SUNO_ARGUMENTS.get(key, key): value for key, value in content["model_args"].items()}
         if "vocab_size" in section:  # older files have one for both
             section["input_vocab_size"] = section["output_vocab_size"] = section.pop("vocab_size")
-        config[NETWORKS[network].config] = {"model_type": network} | section
-        tensors |= {f"{network}.{key}": x for key, x in state_dict(content.get("model"), path).items()}
+        config[stage.config] = {"model_type": stage.network} | section
+        tensors |= {f"{stage.network}.{key}": x for key, x in state_dict(content.get("model"), path).items()}
     codec_config, codec_tensors = read_codec(codec, offline=options["offline"])
-    config[NETWORKS["codec_model"].config] = codec_config
-    tensors |= {f"codec_model.{key}": x for key, x in codec_tensors.items()}
+    config[CODEC.config] = codec_config
+    tensors |= {f"{CODEC.network}.{key}": x for key, x in codec_tensors.items()}
     folder = paths[0].parent
     return Checkpoint(str(folder), folder, config, read_generation_config(folder), tensors, **options)
 

@@ -8,11 +8,13 @@ are listed, with the reason.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flax import nnx
+from jax.typing import DTypeLike
 
 from bark_jax.checkpoints.transforms import (
     ADD,
@@ -27,6 +29,7 @@ from bark_jax.checkpoints.transforms import (
 from bark_jax.codec import Codec, CodecConfig
 from bark_jax.fine import FineConfig, FineModel
 from bark_jax.gpt import GPT, GPTConfig
+from bark_jax.journey import COARSE, CODEC, FINE, SEMANTIC
 
 # Spellings of a key, as (regular expression, replacement): Suno's, and the older one of weight norm.
 RENAMES = (
@@ -204,10 +207,14 @@ def codec_table(cfg: CodecConfig) -> Table:
 class Network:
     """Say how one network is built from its section of Hugging Face's `config.json`."""
 
-    config: str  # name of the section
+    config: str  # the section
     read_config: Callable[[dict[str, Any]], Any]
     module: Callable[..., nnx.Module]
     table: Callable[[Any], Table]
+
+    def maker(self, cfg: Any, dtype: DTypeLike) -> Callable[..., nnx.Module]:
+        """Return what builds the network when called with `rngs`: a transformer in `dtype`, the codec in float32."""
+        return functools.partial(self.module, cfg, **({} if self.module is Codec else {"dtype": dtype}))
 
 
 def read_config(cls: type, section: dict[str, Any]) -> Any:
@@ -235,8 +242,8 @@ def read_fine_config(section: dict[str, Any]) -> FineConfig:
 
 
 NETWORKS = {
-    "semantic": Network("semantic_config", read_gpt_config, GPT, gpt_table),
-    "coarse_acoustics": Network("coarse_acoustics_config", read_gpt_config, GPT, gpt_table),
-    "fine_acoustics": Network("fine_acoustics_config", read_fine_config, FineModel, fine_table),
-    "codec_model": Network("codec_config", CodecConfig.from_dict, Codec, codec_table),
+    SEMANTIC.network: Network(SEMANTIC.config, read_gpt_config, GPT, gpt_table),
+    COARSE.network: Network(COARSE.config, read_gpt_config, GPT, gpt_table),
+    FINE.network: Network(FINE.config, read_fine_config, FineModel, fine_table),
+    CODEC.network: Network(CODEC.config, CodecConfig.from_dict, Codec, codec_table),
 }

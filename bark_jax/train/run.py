@@ -28,6 +28,7 @@ from bark_jax.codec import Codec, encode_audio
 from bark_jax.files import write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
+from bark_jax.journey import STAGES
 from bark_jax.text import UNKNOWN, encode, unread
 from bark_jax.train import codec, data, distil, transformers, units, whisper
 from bark_jax.train.batches import Tokens
@@ -294,9 +295,8 @@ class Run:
         """
         recipe = self.recipe
         tokens = dataclasses.replace(recipe.tokens, **(generation or {}))
-        parts = {"semantic": "semantic", "coarse_acoustics": "coarse", "fine_acoustics": "fine", "codec_model": "codec"}
         made, configs = {}, {}
-        for network, part in parts.items():
+        for network, part in ((stage.network, stage.name) for stage in STAGES):
             cfg, how = getattr(recipe, part), NETWORKS[network]
             model = self._needed(part)
             made |= {f"{network}.{key}": x for key, x in export_tensors(model, how.table(cfg), dtype).items()}
