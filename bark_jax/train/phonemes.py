@@ -39,7 +39,7 @@ def data_folder() -> Path:
     """Find the dictionaries of misaki. Raises ValueError if the package is not installed."""
     spec = importlib.util.find_spec("misaki")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("the teacher's dictionary is missing: pip install 'bark-jax[teacher]'")
+        raise ValueError("the teacher's dictionary is missing: pip install 'bark-jax[teacher]' (Python 3.12 or older)")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 

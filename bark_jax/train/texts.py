@@ -10,7 +10,7 @@ The examples stand between quotation marks in the glosses of WordNet 3.0 (Prince
 
 import random
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bark_jax.train.patterns import EVERYDAY, LISTS, PATTERNS, PLURALS, SPOKEN_LISTS, SPOKEN_PATTERNS
@@ -86,11 +86,8 @@ def different(make: Callable[[], str], count: int, without: Collection[str], *, 
     return made
 
 
-def pattern(
-    rng: random.Random, patterns: Sequence[str] = PATTERNS, lists: dict[str, Sequence[str]] | None = None
-) -> str:
+def pattern(rng: random.Random, patterns: Sequence[str] = PATTERNS, lists: Mapping[str, Sequence[str]] = LISTS) -> str:
     """Fill in one of the patterns."""
-    lists = LISTS if lists is None else lists
     filled = re.sub(r"\{(\w+)\}", lambda match: rng.choice(lists[match[1]]), rng.choice(patterns))
     filled = re.sub(r"\w+", lambda match: PLURALS.get(match[0], match[0]), filled)
     return filled[0].upper() + filled[1:]
@@ -160,7 +157,8 @@ def training_lines(texts: Sequence[str], speakers: Sequence[str], seed: int = TR
     """Give each text a speaker, and some texts a second one, such that any first part holds all speakers alike."""
     rng = random.Random(seed)
     doubled = [text for text in texts for _ in range(2 if rng.random() < TWICE else 1)]
-    lines = []
+    lines: list[tuple[str, str]] = []
+    turn: list[str] = []
     for i, text in enumerate(doubled):
         if i % len(speakers) == 0:
             turn = rng.sample(speakers, len(speakers))
