@@ -1,14 +1,23 @@
 """Write files whole or not at all: neither a kill nor a full disk leaves half of one under its name."""
 
+import codecs
 import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-NO_LINKS, BINARY = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_BINARY", 0)  # flags of open, where the system has them
+NO_LINKS, NO_WAIT, BINARY = (getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "NONBLOCK", "BINARY"))
+BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 UNSUPPORTED = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)  # the answers of folders that cannot be synced
 
 
@@ -75,6 +84,45 @@ def append(path: str | os.PathLike, content: bytes) -> None:
         raise
     finally:
         os.close(handle)
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """Read a whole file that another process may have put there: neither a link nor a pipe is followed.
+
+    Raises:
+        OSError: it does not exist, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | NO_LINKS | NO_WAIT | BINARY)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    with open(handle, "rb") as file:
+        return file.read()
+
+
+def to_utf8(content: bytes, name: str) -> bytes:
+    """Encode text in UTF-8, without a byte order mark, that has one of UTF-8, UTF-16 or UTF-32, or none: UTF-8.
+
+    What has none is not checked, but for NUL characters, of which other encodings have many and text has none.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        ValueError: it is damaged, or not text.
+    """
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    if encoding == "utf-8":
+        content = content.removeprefix(codecs.BOM_UTF8)
+    elif encoding is not None:
+        try:
+            content = content.decode(encoding).encode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} begins as {encoding.upper()} and is not: {error}") from error
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise ValueError(f"{name} has a NUL character in line {line}, which text has not: save it as UTF-8")
+    return content
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,17 +13,13 @@ devices exchange what passes between the layers; the tokens are those of one dev
 more of the package than the paths of its weights.
 """
 
-import contextlib
 import re
-import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
-from jax._src import distributed  # in public there is no way to wait that takes no computation of all devices
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -156,60 +152,3 @@ def pad_rows(module: nnx.Module, *columns: Sequence[Any]) -> list[list[Any]]:
     mesh = mesh_of(nnx.state(module))
     missing = -len(columns[0]) % (1 if mesh is None else mesh.shape[DATA])
     return [[*column, *list(column[-1:]) * missing] for column in columns]
-
-
-# ---------------------------------------------------------------------------------------------
-# Processes
-# ---------------------------------------------------------------------------------------------
-
-AUTO = "auto"
-LONGEST_WAIT_MS = 7 * 24 * 60 * 60 * 1000
-
-
-@contextlib.contextmanager
-def share_of_job(coordinator: str | None, processes: int | None, process: int | None) -> Iterator[tuple[int, int]]:
-    """Meet the other processes of a job; yield the number of this one, and how many there are: (0, 1) alone.
-
-    To be entered before JAX computes. Each process goes on with devices of its own, of which its mesh is made
-    as well. They leave together, for JAX ends all once one is gone: a process that is done, or has failed,
-    waits for the others. One that is killed stops them within minutes.
-
-    Args:
-        coordinator: HOST:PORT of process 0; "auto" where a cluster knows all of this: a TPU pod, Slurm, Open MPI
-            or Kubernetes; None for a job of this process alone.
-        processes, process: how many there are, and the number of this one, from 0 on.
-
-    Raises:
-        ValueError: one of these is missing, left over or out of its range; or no cluster is found.
-    """
-    alone = coordinator is None or coordinator == AUTO
-    if alone and (processes, process) != (None, None):
-        raise ValueError(f"processes is {processes}, process is {process}: they go with a coordinator, HOST:PORT")
-    if not alone and not re.fullmatch(r"[^\s:]+:\d+|\[\S+\]:\d+", str(coordinator)):
-        raise ValueError(f"coordinator is {coordinator!r}, it must be HOST:PORT of process 0, or {AUTO}")
-    if not alone and not (processes is not None and process is not None and 0 <= process < processes):
-        raise ValueError(f"process is {process} of {processes} processes, it must be a number from 0 to one less")
-    if coordinator is None:
-        yield 0, 1
-        return
-    try:
-        jax.distributed.initialize(None if coordinator == AUTO else coordinator, processes, process)
-    except ValueError as error:
-        raise ValueError(
-            f"no cluster is found ({error}): name the coordinator, HOST:PORT, and the processes"
-        ) from error
-    try:
-        yield jax.process_index(), jax.process_count()
-    except Exception as error:
-        print(f"process {jax.process_index()} has failed and waits for the others: {error}", file=sys.stderr)
-        _wait_for_all()
-        raise
-    _wait_for_all()
-
-
-def _wait_for_all() -> None:
-    """Wait until all processes of the job are here. In a thread: this one hears Ctrl-C."""
-    client: Any = distributed.global_state.client
-    waiting = threading.Thread(target=client.wait_at_barrier, args=("done", LONGEST_WAIT_MS), daemon=True)
-    waiting.start()
-    waiting.join()

@@ -29,6 +29,7 @@ SAID = (
     "Sm",
     "So",
 )  # categories of characters, besides letters and numbers, that stand for words
+TOO_LONG = "shorten it, or read it in long form, with Bark.read or `speak --long-form`"  # the remedy
 TAG = re.compile(r"\[[^\[\]]{1,40}\]")  # [laughs]
 
 
@@ -138,11 +139,16 @@ def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.ndarray, " n"]:
+def encode(
+    text: str, tokenizer: Tokenizer, tokens: TokenConfig, *, too_long: str = TOO_LONG
+) -> Int32[np.ndarray, " n"]:
     """Turn a text into ids of the semantic model (n,), in text_encoding_offset .. text_pad_token - 1.
 
     White space is collapsed and stripped first. There is at least one id and at most
     `max_input_semantic_length`.
+
+    Args:
+        too_long: the remedy for a text with too many ids, for the message.
 
     Raises:
         ValueError: not a string, no text, no id, too many ids, or a tokenizer that is not this checkpoint's.
@@ -155,10 +161,7 @@ def encode(text: str, tokenizer: Tokenizer, tokens: TokenConfig) -> Int32[np.nda
     if len(ids) == 0:
         raise ValueError(f"the tokenizer leaves nothing of text {shown}: write it with letters or punctuation")
     if len(ids) > limit:
-        raise ValueError(
-            f"text has {len(ids)} tokens, Bark reads {limit}: "
-            f"shorten it, or read it in long form, with Bark.read or `speak --long-form`. It begins {shown}"
-        )
+        raise ValueError(f"text has {len(ids)} tokens, Bark reads {limit}: {too_long}. It begins {shown}")
     highest = tokens.text_pad_token - 1 - tokens.text_encoding_offset
     if ids.max() > highest:
         raise ValueError(

@@ -1,12 +1,10 @@
-"""Meshes of fake devices: the tokens of one device, what each holds, what they exchange; a job of two processes."""
+"""Meshes of fake devices: the tokens of one device, what each holds, what they exchange; a job of two shares."""
 
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import hf
@@ -15,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 from flax import nnx
-from jax._src import distributed
 from jax.sharding import PartitionSpec as P
 
 import bark_jax
@@ -143,19 +140,16 @@ def test_heads_that_cannot_be_shared_are_refused(eight):
 # ---------------------------------------------------------------------------------------------
 
 
-def test_two_processes_share_a_job(checkpoint, tmp_path):
+def test_two_processes_make_a_share_each(checkpoint, tmp_path):
     """Each has a mesh of its own four devices; together they leave what one process leaves."""
     texts = ["Hello", "the little egg", "moon", "a leaf of the little moon", "me and the egg"]
     (tmp_path / "lines.txt").write_text("\n".join(texts))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "bark_jax", "batch", tmp_path / "lines.txt", "-o", tmp_path / "out"]
     command += ["--checkpoint", checkpoint, "--dtype", "float32", "--batch-size", "2", "--max-seconds", "0.2"]
-    command += ["--mesh", "4x1", "--coordinator", address, "--processes", "2", "--no-progress"]
+    command += ["--mesh", "4x1", "--no-progress"]
     four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | four}
-    processes = [subprocess.Popen([*command, "--process", str(number)], **pipes) for number in range(2)]
+    processes = [subprocess.Popen([*command, "--share", f"{number}/2"], **pipes) for number in (1, 2)]
     shown = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], shown
     for (out, _), made in zip(shown, (3, 2)):  # batches of two, in turn; a process knows of its own lines
@@ -168,41 +162,6 @@ def test_two_processes_share_a_job(checkpoint, tmp_path):
     assert (ours / "job.json").read_bytes() == (theirs / "job.json").read_bytes()
     for path in theirs.glob("*.wav"):
         np.testing.assert_allclose(soundfile.read(ours / path.name)[0], soundfile.read(path)[0], atol=2 / 32768)
-
-
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        ((None, 2, None), "processes is 2, process is None: they go with a coordinator, HOST:PORT"),
-        ((None, None, 0), "processes is None, process is 0: they go with a coordinator"),
-        (("auto", 2, 0), "processes is 2, process is 0: they go with a coordinator"),
-        (("localhost", 2, 0), "coordinator is 'localhost', it must be HOST:PORT of process 0, or auto"),
-        (("localhost:1234", 2, 2), "process is 2 of 2 processes, it must be a number from 0 to one less"),
-        (("localhost:1234", None, 0), "process is 0 of None processes"),
-        (("localhost:1234", 2, -1), "process is -1 of 2 processes"),
-    ],
-)
-def test_processes_that_cannot_meet_are_refused(where, message):
-    with pytest.raises(ValueError, match=message), parallel.share_of_job(*where):
-        pytest.fail("entered")
-
-
-def test_a_job_may_be_of_one_process():
-    with parallel.share_of_job(None, None, None) as share:
-        assert share == (0, 1)
-
-
-def test_a_process_that_fails_waits_for_the_others(monkeypatch, capsys):
-    """A cluster may say where to meet; the others are not stopped by an error of this one."""
-    asked, waited = [], []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *where: asked.append(where))
-    client = types.SimpleNamespace(wait_at_barrier=lambda name, longest_ms: waited.append(name))
-    monkeypatch.setattr(distributed.global_state, "client", client)
-    with pytest.raises(ValueError, match="broken"), parallel.share_of_job("auto", None, None):
-        raise ValueError("broken")
-    assert asked == [(None, None, None)]
-    assert len(waited) == 1
-    assert capsys.readouterr().err == "process 0 has failed and waits for the others: broken\n"
 
 
 # ---------------------------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 import bark_jax
-from bark_jax import bench, describe, parallel
+from bark_jax import bench, describe
 from bark_jax.bench import scaling
-from bark_jax.bulk import run as bulk
 from bark_jax.checkpoints.convert import convert as convert_checkpoint
 from bark_jax.checkpoints.load import makers
 from bark_jax.checkpoints.resolve import resolve
-from bark_jax.cli import speak
-from bark_jax.cli.options import add_checkpoint, add_dtype, add_origin, add_sampling, generation, load, origin
+from bark_jax.cli import batch, speak
+from bark_jax.cli.options import add_checkpoint, add_dtype, add_origin, origin
 from bark_jax.console import EXIT_CODES, printable
 from bark_jax.pipeline import check_dtype
 from bark_jax.tokens import TokenConfig
@@ -59,44 +58,6 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         add_options(command)
     return top
-
-
-def add_batch_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "lines",
-        type=Path,
-        help="a UTF-8 file with one text per line; or, if its name ends in .jsonl, one object per line with text and "
-        "optionally voice, seed and id (the name of its WAV; default: the line number)",
-    )
-    command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
-    )
-    command.add_argument(
-        "--batch-size",
-        type=int,
-        default=bulk.BATCH_SIZE,
-        metavar="N",
-        help=f"lines spoken at once (default: {bulk.BATCH_SIZE})",
-    )
-    command.add_argument("--force", action="store_true", help="make again the lines that were made with other settings")
-    command.add_argument(
-        "--coordinator",
-        metavar="HOST:PORT",
-        help="share the job with other processes, each with its own devices: an address of process 0, the same for "
-        f"all; or '{parallel.AUTO}' where a TPU pod or another cluster knows it and the next two",
-    )
-    command.add_argument("--processes", type=int, metavar="N", help="number of processes")
-    command.add_argument("--process", type=int, metavar="I", help="index of this process, from 0")
-    add_sampling(command)
-
-
-def batch(options: argparse.Namespace) -> int:
-    lines, settings = bulk.read_lines(options.lines), generation(options)
-    settings |= {"batch_size": options.batch_size, "force": options.force}
-    with parallel.share_of_job(options.coordinator, options.processes, options.process) as share:
-        done = bulk.run(load(options), lines, options.output, share=share, **settings)
-        print(f"{options.output}: {done}", flush=True)
-    return 1 if done.failed else 0
 
 
 def list_voices(options: argparse.Namespace) -> None:
@@ -154,7 +115,7 @@ def info(options: argparse.Namespace) -> None:
 Command = tuple[str, Callable[[argparse.Namespace], int | None], Callable[[argparse.ArgumentParser], None], str]
 COMMANDS: tuple[Command, ...] = (
     ("speak", speak.run, speak.add_options, "speak a text, or read a file of text of any length, into one WAV file"),
-    ("batch", batch, add_batch_options, "speak each line of a file into its own WAV file; run again to resume"),
+    ("batch", batch.run, batch.add_options, "speak each line of a file into its own WAV file; run again to resume"),
     ("voices", list_voices, add_checkpoint, "list the voices of a checkpoint"),
     ("convert", convert, add_convert_options, "convert a checkpoint to Hugging Face's layout with safetensors"),
     ("info", info, add_info_options, "print the networks of a checkpoint: modules, shapes, parameters, bytes"),

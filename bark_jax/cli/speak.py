@@ -10,6 +10,7 @@ from typing import Any
 
 from bark_jax.cli.options import STREAM, add_sampling, check_output, generation, load
 from bark_jax.console import one_line
+from bark_jax.files import to_utf8
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
 from bark_jax.pipeline import Bark
 from bark_jax.sound import GrowingWav
@@ -101,9 +102,9 @@ def read_aloud(bark: Bark, text: str, wav: GrowingWav, settings: dict[str, Any],
 
 
 def read_text(path: Path) -> str:
+    data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
     try:
-        data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
-        text = data.decode("utf-8-sig")
+        text = to_utf8(data, str(path)).decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     if not text.strip():
