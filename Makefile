@@ -60,6 +60,7 @@ bench-gpu: $(VENV)/.installed-tests
 	$(BIN)/python -m bark_jax bench --shape large --batch 1,8,32 --against transformers --json bench.json $(ARGS)
 
 nano: $(VENV)/.installed-tests
+	$(BIN)/python -m pip install --quiet -e .[teacher]
 	$(BIN)/python -m bark_jax.train.nano -o $(WORK) --to assets/nano $(ARGS)
 
 clean:
