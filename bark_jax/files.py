@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -60,6 +61,23 @@ def write_file(path: str | os.PathLike, content: bytes, *, force: bool = False, 
     """Write a whole file; arguments and errors as in `new_file`."""
     with new_file(path, force=force, parents=parents) as file:
         file.write(content)
+
+
+def rescue(content: bytes, suffix: str) -> Path:
+    """Write what found no room in its place to the temporary folder, the home or the current one; return the path.
+
+    Raises:
+        OSError: there is no room anywhere.
+    """
+    failed: list[str] = []
+    for place in (tempfile.gettempdir, Path.home, Path.cwd):
+        try:
+            path = Path(place(), f"bark-jax-{secrets.token_hex(4)}{suffix}")
+            write_file(path, content)
+            return path
+        except (OSError, RuntimeError) as error:  # gettempdir tries to write, too; home may not be known
+            failed.append(str(error))
+    raise OSError(f"no folder has room: {'; '.join(failed)}")
 
 
 def append(path: str | os.PathLike, content: bytes) -> None:

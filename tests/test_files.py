@@ -3,8 +3,10 @@
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 
+import bark_jax
 from bark_jax import files, sound
+from bark_jax.cli import main, speak
 from bark_jax.sound import GrowingWav
 from bark_jax.speech import Speech
 from bark_jax.tokens import TokenConfig
@@ -128,6 +132,44 @@ def test_a_wav_too_large_for_its_header_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"book.partial.wav would have 284 bytes, a WAV less than 280: cut the text"):
         wav.write(SAMPLES, 24_000)
     assert soundfile.info(tmp_path / "book.partial.wav").frames == 60
+
+
+def test_what_finds_no_room_is_kept_where_there_is_some(tmp_path, monkeypatch):
+    """In the first of three folders that has room."""
+    folders = [tmp_path / name for name in ("tmp", "home", "here")]
+    for folder in folders[1:]:
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folders[0]))  # which is not there
+    monkeypatch.setenv("HOME", str(folders[1]))
+    monkeypatch.chdir(folders[2])
+    for folder in folders[1:]:
+        kept = files.rescue(b"speech", ".wav")
+        assert kept.parent == folder
+        assert kept.read_bytes() == b"speech"
+        shutil.rmtree(folder)
+    with full_disk(3), pytest.raises(OSError, match=r"no folder has room: .*; .*; "):
+        files.rescue(b"speech", ".wav")
+
+
+def test_a_long_text_on_a_full_disk_loses_no_sentence(tmp_path, monkeypatch, capsys):
+    """Those before are in the partial file, and the one that found no room is elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    kept, write = tmp_path / "kept.wav", files.append
+    monkeypatch.setattr(speak, "load", lambda options: object.__new__(bark_jax.Bark))
+    monkeypatch.setattr(bark_jax.Bark, "sentences", lambda self, text, **_: ["One.", "Two.", "Three."])
+    monkeypatch.setattr(bark_jax.Bark, "stream", lambda self, text, **_: (speech() for _ in range(3)))
+    monkeypatch.setattr(speak, "rescue", lambda content, suffix: kept.write_bytes(content) and kept)
+
+    def full(path, content):
+        with full_disk(Path(path).stat().st_size + len(content) - 1):
+            write(path, content)
+
+    monkeypatch.setattr(sound, "append", full)
+    assert main(["speak", "One. Two. Three.", "--long-form", "-o", "book.wav"]) == 2
+    line = capsys.readouterr().err
+    note = f"sentence 2 is kept in {kept}: book.partial.wav holds 1 of 3 sentences\n"
+    assert line == f"bark-jax: error: book.partial.wav: File too large, {note}"
+    assert kept.read_bytes() == (tmp_path / "book.partial.wav").read_bytes() == sound.sound_bytes(SAMPLES, 24_000)
 
 
 @pytest.mark.parametrize("size", range(30))

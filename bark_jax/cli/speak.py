@@ -3,17 +3,16 @@
 import argparse
 import contextlib
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from bark_jax.cli.options import STREAM, add_sampling, check_output, generation, load
 from bark_jax.console import one_line
-from bark_jax.files import to_utf8
+from bark_jax.files import rescue, to_utf8
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
 from bark_jax.pipeline import Bark
-from bark_jax.sound import GrowingWav
+from bark_jax.sound import GrowingWav, sound_bytes
 from bark_jax.speech import Speech
 from bark_jax.text import fits
 from bark_jax.voices import LANGUAGES
@@ -85,9 +84,13 @@ def read_aloud(bark: Bark, text: str, wav: GrowingWav, settings: dict[str, Any],
     try:
         with wav, contextlib.closing(bark.stream(text, **settings)) as speeches:
             for speech in speeches:
-                if spoken:
-                    wav.write(silence(speech.sample_rate), speech.sample_rate)
-                wav.write(speech.samples, speech.sample_rate)
+                try:
+                    if spoken:
+                        wav.write(silence(speech.sample_rate), speech.sample_rate)
+                    wav.write(speech.samples, speech.sample_rate)
+                except OSError as error:
+                    error.add_note(f"sentence {spoken + 1} is kept in {keep(speech)}")
+                    raise
                 spoken += 1
                 if options.save_voice and voice is None and (voice := voice_of(speech)):
                     voice.save(options.save_voice, force=options.force)
@@ -117,6 +120,11 @@ def save(speech: Speech, path: Path, *, force: bool) -> None:
     try:
         speech.save(path, force=force)
     except OSError as error:
-        with tempfile.NamedTemporaryFile(prefix="bark-jax-", suffix=".wav", delete=False) as file:
-            speech.save(file.name, force=True)
-        raise OSError(f"{path} could not be written ({one_line(error)}): the speech is kept in {file.name}") from error
+        raise OSError(
+            f"{path} could not be written ({one_line(error)}): the speech is kept in {keep(speech)}"
+        ) from error
+
+
+def keep(speech: Speech) -> Path:
+    """Save a speech where there is room. Raises OSError where there is none at all."""
+    return rescue(sound_bytes(speech.samples, speech.sample_rate), ".wav")
