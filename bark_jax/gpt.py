@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bark_jax.matmul import einsum_float32, project
+from bark_jax.platforms import by_platform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,11 +146,18 @@ def attend_fully(
     On a CPU alone head after head: the scores of one, 4 MB for 1,024 positions, need not leave its cache.
     Several devices would have to fetch all heads for that.
     """
-    if jax.default_backend() != "cpu" or jax.local_device_count() > 1:
+    if jax.local_device_count() > 1:
         return attend(query, (key, value, None))
     b, n, t, h = query.shape
-    heads = jax.tree.map(lambda x: x.reshape(b * n, 1, 1, t, h), (query, key, value))
-    return jax.lax.map(lambda one: attend(one[0], (one[1], one[2], None)), heads).reshape(b, n, t, h)
+
+    def head_by_head(*arrays: Array) -> Array:
+        heads = tuple(x.reshape(b * n, 1, 1, t, h) for x in arrays)
+        return jax.lax.map(lambda one: attend(one[0], (one[1], one[2], None)), heads).reshape(b, n, t, h)
+
+    def at_once(query: Array, key: Array, value: Array) -> Array:
+        return attend(query, (key, value, None))
+
+    return by_platform(query, key, value, cpu=head_by_head, default=at_once)
 
 
 class Attention(nnx.Module):

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack, overload
 
-import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
@@ -30,6 +29,7 @@ from bark_jax.console import Progress, Report, sentence_bar
 from bark_jax.inputs import GenerateCall, ReadCall, VoiceSource
 from bark_jax.long_form import BATCH_SIZE, in_background, join, sentence_by_sentence
 from bark_jax.options import SamplingOptions
+from bark_jax.platforms import default_dtype
 from bark_jax.speech import Speech
 from bark_jax.stages import Stages
 from bark_jax.text import encode, load_tokenizer
@@ -256,7 +256,7 @@ def load(
         ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message; or a mesh
             that cannot share the heads.
     """
-    dtype = check_dtype(dtype)
+    dtype = check_dtype(dtype, mesh)
     found = resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
@@ -265,10 +265,10 @@ def load(
     return Bark(found.name, tokens, words, library, networks, dtype)
 
 
-def check_dtype(dtype: DTypeLike | None) -> jnp.dtype:
+def check_dtype(dtype: DTypeLike | None, mesh: Mesh | None = None) -> jnp.dtype:
     """Name the dtype of the transformers: None is the device's. Raises ValueError for one that they cannot have."""
     if dtype is None:
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        return default_dtype(mesh)
     try:
         known = jnp.dtype(dtype).name in DTYPES
     except TypeError:

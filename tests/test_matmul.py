@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bark_jax.gpt import attend_fully
 from bark_jax.matmul import einsum_float32, project
 
 SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, scores and mixtures of attention
@@ -63,3 +64,22 @@ def test_a_projection_is_a_product_over_the_last_axis(dtype):
     y = project(x, kernel, (((2,), (0,)), ((), ())))
     exact = np.asarray(x, np.float64) @ np.asarray(kernel, np.float64)
     np.testing.assert_allclose(y.astype(jnp.float32), exact, rtol=2.0**-8 if dtype == jnp.bfloat16 else 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_program_is_that_of_the_platform_it_is_compiled_for(rows):
+    """On this machine, a CPU's, programs for a TPU or GPU have none of the CPU's detours; those for a CPU have them."""
+    x, kernel = jnp.ones((1, rows, 64), jnp.bfloat16), jnp.ones((64, 48), jnp.bfloat16)
+    heads = jnp.ones((2, 3, 16, 8))
+
+    def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jnp.sum(project(x, kernel).astype(jnp.float32)) + jnp.sum(einsum_float32("btd,dw->btw", x, kernel))
+
+    programs = (
+        jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel),
+        jax.jit(attend_fully).trace(heads, heads, heads),
+    )
+    for platform, has_detours in (("cpu", True), ("tpu", False), ("cuda", False)):
+        products, attention = (one.lower(lowering_platforms=(platform,)).as_text() for one in traced)
+        assert ("optimization_barrier" in products) == has_detours
+        assert ("stablehlo.while" in attention) == (has_detours and jax.local_device_count() == 1)

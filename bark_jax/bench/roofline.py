@@ -24,6 +24,7 @@ from bark_jax.describe import parameter_count
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.matmul import einsum_float32
+from bark_jax.platforms import platform
 
 READ_BYTES, READ_ROW_BYTES = 2**28, 2**15  # far more than a cache holds, and the rows that are summed
 SQUARE = 2048  # rows and columns of a large matrix product
@@ -87,7 +88,7 @@ def measure_limits(width: int, dtype: jnp.dtype) -> Limits:
 
     An accelerator gets more to do, several times in a row: else starting it is what is timed.
     """
-    larger, launches = (1, 1) if jax.default_backend() == "cpu" else (4, 8)
+    larger, launches = (1, 1) if platform() == "cpu" else (4, 8)
 
     def rate(amount: float, run: Callable[..., Any], *shapes: tuple[int, int]) -> float:
         inputs = [jnp.ones(shape, dtype) for shape in shapes]
