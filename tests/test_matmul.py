@@ -75,7 +75,7 @@ def test_a_program_is_that_of_the_platform_it_is_compiled_for(rows):
     def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jnp.sum(project(x, kernel).astype(jnp.float32)) + jnp.sum(einsum_float32("btd,dw->btw", x, kernel))
 
-    programs = (
+    traced = (
         jax.jit(jax.grad(loss, argnums=(0, 1))).trace(x, kernel),
         jax.jit(attend_fully).trace(heads, heads, heads),
     )
