@@ -10,6 +10,8 @@ export TEXT
 
 BIN = $(VENV)/bin
 OLDEST = .venv-oldest
+# Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
+JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 
 .PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu nano clean help
 
@@ -76,6 +78,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-tests: pyproject.toml requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps $(JUDGES)
 	touch $@
 
 $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
@@ -84,4 +87,5 @@ $(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
 
 $(OLDEST)/.installed-tests: pyproject.toml requirements.txt .ci/oldest.txt | $(OLDEST)/bin/python
 	$(OLDEST)/bin/python -m pip install --quiet -r requirements.txt -c .ci/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps $(JUDGES)
 	touch $@

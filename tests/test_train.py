@@ -181,15 +181,23 @@ def test_transformers_loads_a_run_and_computes_the_same(run, tmp_path):
 
 def test_a_checkpoint_is_judged_stage_by_stage(run, recordings, tmp_path):
     run.checkpoint(tmp_path)
-    found = evaluate.evaluate(bark_jax.load(tmp_path), use=["pocketsphinx"], data=recordings)
-    assert [row["name"] for row in found["rows"]] == [
-        *("recordings", "codec", "codec, 2 codebooks", "+ fine", "+ coarse", "+ semantic", "shuffled")
-    ]
-    assert found["texts"] == TEXTS
-    assert len(found["heard"]["+ semantic, pocketsphinx"]) == len(TEXTS)
-    assert all(row["pocketsphinx"] > 0.5 for row in found["rows"])  # tones are no words
-    distances = [row["mel"] for row in found["rows"][1:4]]
+    bark = bark_jax.load(tmp_path)
+    found = evaluate.evaluate(bark, recordings=recordings, former=bark, use=["whisper"])
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == [
+        *("teacher", "codec, 8 books", "codec, 4 books", "codec, 2 books", "+ fine", "+ semantic"),
+        *("+ semantic, 4 books", "+ semantic, 2 books", "no voice", "former", "shuffled"),
+    ]  # without "+ coarse": the units are cepstra
+    assert found["found"]["teacher"]["texts"] == TEXTS
+    assert len(found["found"]["no voice"]["heard"]) == len(TEXTS)
+    assert found["found"]["former"]["heard"] == found["found"]["no voice"]["heard"]
+    assert all(row["wrong"] > 0.5 for row in rows.values())  # tones are no words
+    distances = [rows[name]["mel"] for name in ("codec, 8 books", "codec, 2 books", "+ fine")]
     assert min(distances) > 0
+    prepared = evaluate.read_recordings(run.folder / "prepared", bark.sample_rate)
+    again = evaluate.read_recordings(recordings, bark.sample_rate)
+    assert (prepared.texts, prepared.speakers) == (again.texts, again.speakers)
+    np.testing.assert_array_equal(prepared.sounds[1], again.sounds[1])
 
 
 def test_training_the_decoder_alone_leaves_the_codes(run, tmp_path):

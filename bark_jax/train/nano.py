@@ -1,8 +1,9 @@
 """Make the checkpoint that comes with the package, from nothing: `python -m bark_jax.train.nano -o WORK`.
 
-    sentences ─▶ teacher ─▶ WORK/recordings ─▶ all parts of a run ─▶ voices ─▶ judgement ─▶ model card ─▶ CHECKPOINT
+    texts ─▶ teacher ─▶ WORK/recordings ─▶ all parts of a run ─▶ voices ─▶ judgement ─▶ model card ─▶ CHECKPOINT
 
-What is done is not done again: after Ctrl-C or a crash the same command goes on.
+What is done is not done again: after Ctrl-C or a crash the same command goes on. A folder whose parts were trained
+elsewhere, on a GPU for instance, is finished in the same way; the teacher's training recordings are not needed then.
 """
 
 import argparse
@@ -20,14 +21,15 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.console import run_command
 from bark_jax.files import write_file
-from bark_jax.train import evaluate, judges, loop, recipe, teacher, texts
-from bark_jax.train.data import write_npy
-from bark_jax.train.run import PARTS, Run
-from bark_jax.voices import LISTING, Voice
+from bark_jax.train import data, evaluate, judges, loop, recipe, teacher, texts
+from bark_jax.train.run import PARTS, PREPARED, Run
+from bark_jax.voices import DESCRIPTIONS, LISTING
 
-VOICES = {"en_speaker_0": ("My name is bark and i can speak.", 0), "en_speaker_1": ("Welcome to the big old house.", 1)}
+VOICES = tuple(teacher.SPEAKERS)[:8]
 SAMPLE = "Hello, my name is bark."
-TEMPERATURES = {"semantic_temperature": 0.4, "coarse_temperature": 0.3, "fine_temperature": 0.3}
+# What the teacher reads to be continued as a voice; the last two seconds of it count most.
+VOICE_TEXT = "The rainbow is a division of white light into many beautiful colors."
+TEMPERATURES = {"semantic_temperature": 0.6, "coarse_temperature": 0.5, "fine_temperature": 0.5}
 
 CARD = """---
 license: mit
@@ -38,16 +40,24 @@ pipeline_tag: text-to-speech
 # Nano: a small Bark that speaks
 
 Four networks of {parameters:.1f} million parameters in Bark's layout, trained by `bark_jax.train` to speak English
-in one voice. **The voice is synthetic**: it is that of the teacher, a synthesiser. It is here to be learnt from, and
-to try the package without a download; it is no match for `suno/bark`.
+in {speakers} voices; and an encoder of semantic units, so that any recording becomes a voice. **All voices are
+synthetic**: they are those of the teacher, Kokoro-82M. It is here to be learnt from, and to try the package without a
+download; it is no match for `suno/bark`.
 
 - **Use**: `bark_jax.load("assets/nano")`, or `transformers.BarkModel.from_pretrained` on this folder.
-- **Text**: letters, digits, `, . ? !`; up to {letters} letters at once. Of other characters a warning tells.
-- **Data**: {recordings:,} sentences ({hours:.1f} hours), made by `bark_jax/train/teacher.py`: examples of WordNet, and
-  {everyday} everyday words in patterns and in any order, read by Kokoro-82M.
-- **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again.
-- **Voices**: {voices}, made from its own generations. All sound like the teacher; they
-  set pace and melody.
+- **Text**: letters, digits, `, . ? !`; up to {letters} letters at once.
+- **Data**: {recordings:,} sentences ({hours:.1f} hours) read by the teacher: examples of WordNet, everyday words in
+  patterns and in any order (`bark_jax/train/texts.py`).
+- **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again. {differences}
+
+## Voices
+
+Each continues one recording of the teacher, of a sentence that was not trained on. A recording holds pitch, timbre and
+accent as they are; a generation would hold what the model makes of them. Or use your own: `bark.voice("me.wav")`.
+
+| name | voice |
+|---|---|
+{voices}
 
 ## Training
 
@@ -59,106 +69,141 @@ On {machine}.
 
 ## Judgement
 
-`python -m bark_jax.train.evaluate --checkpoint assets/nano`:
+`python -m bark_jax.train.evaluate --checkpoint assets/nano`, with the teacher's recordings of the same sentences:
 
 ```
 {judgement}
 ```
 
-pocketsphinx hears with a loop of {words} words in any order, the everyday ones in all their
-forms; Whisper (tiny.en) hears the sentences that make sense. `shuffled` is what chance gives.
+The sentences are `bark_jax/train/judged.txt`, written for this and never trained on. Words are judged by Whisper
+tiny.en, naturalness by DistillMOS (1 to 5), the voice by Resemblyzer's encoder. `shuffled` is what chance gives.
 
-## Licences
+## Where the voices come from, and licences
 
-The weights are under the MIT licence of this project. {notice}
+The weights are under the MIT licence of this project. They were trained on the output of other models:
+
+{notice}
+Of the synthetic part of Kokoro's own training audio it is not known which closed models made it, nor under which
+terms. Apache 2.0 and MIT allow any use of the teacher and its output. The notices of both stand in `NOTICE`.
+
+The texts are usage examples of WordNet 3.0 (copyright 2006 by Princeton University), whose licence allows use, copying,
+modification and distribution for any purpose without fee, provided that its notice appears: it stands in `NOTICE` too.
+The units were learnt from the encoder of OpenAI's Whisper tiny.en (MIT).
 """
 
 
-def make(work: Path, output: Path, *, machine: str) -> None:
+def make(
+    work: Path, output: Path, *, machine: str, differences: str = "The weights come from it in one piece."
+) -> None:
     """Make the checkpoint in `work`, then copy it to `output`.
 
     Args:
-        machine: what to say in the model card about where it was trained.
+        machine: what the model card says it was trained on.
+        differences: how the weights differ from what the recipe makes, for the card.
 
     Raises:
-        ValueError: the teacher, WordNet or a judge is not installed.
+        ValueError: the teacher, its texts or a judge is not installed.
     """
     judges.check(tuple(judges.JUDGES))
-    readable = texts.training_texts(readable=teacher.can_read())
-    teacher.record(texts.training_lines(readable, list(teacher.SPEAKERS)), work / "recordings")
-    run = Run(work, recipe.NANO, work / "recordings")
-    for part in PARTS:
-        getattr(run, part)()
+    run = trained(work)
     checkpoint = work / "checkpoint"
     run.checkpoint(checkpoint, generation=TEMPERATURES)
-    save_voices(bark_jax.load(checkpoint), checkpoint)
+    teacher.record([(VOICE_TEXT, voice) for voice in VOICES], work / "voices")
+    save_voices(bark_jax.load(checkpoint), work / "voices", checkpoint)
     save_sample(bark_jax.load(checkpoint), checkpoint)
-    found = evaluate.evaluate(bark_jax.load(checkpoint))
+    lines = [(text, VOICES[i % len(VOICES)]) for i, text in enumerate(judges.judged_texts())]
+    teacher.record(lines, work / "judged")
+    found = evaluate.evaluate(bark_jax.load(checkpoint), recordings=work / "judged")
     write_file(work / "judgement.json", json.dumps(found, indent=1).encode() + b"\n", force=True)
     save_logs(run, found, checkpoint)
-    write_file(checkpoint / "README.md", card(run, found, machine).encode(), force=True)
+    write_file(checkpoint / "README.md", card(run, found, machine, differences).encode(), force=True)
+    write_file(checkpoint / "NOTICE", teacher.NOTICE.encode(), force=True)
     shutil.copytree(checkpoint, output, dirs_exist_ok=True)
     print(*evaluate.report(found), f"{output}: written", sep="\n")
 
 
-def save_voices(bark: Bark, folder: Path) -> None:
-    """Speak each of the voices' sentences and keep its tokens, in Hugging Face's layout."""
+def trained(work: Path) -> Run:
+    """Make the recordings and train all parts of a run that are not there yet."""
+    if (work / PREPARED / data.RECORDINGS).is_file():
+        run = Run(work, recipe.NANO)
+    else:
+        readable = teacher.can_read()
+        training = texts.training_texts(without=judges.judged_texts(), readable=readable)
+        teacher.record(texts.training_lines(training, tuple(teacher.SPEAKERS)), work / "recordings")
+        run = Run(work, recipe.NANO, work / "recordings")
+    for part in PARTS:
+        getattr(run, part)()
+    return run
+
+
+def save_voices(bark: Bark, recordings: Path, folder: Path) -> None:
+    """Make a voice of each recording of a speaker, in Hugging Face's layout, and describe it in a line."""
     listing: dict[str, Any] = {"repo_or_path": "."}
-    for name, (text, seed) in VOICES.items():
-        voice: Voice = bark.generate(text, seed=seed, progress=False).voice()
+    descriptions = {}
+    for entry in data.read_metadata(recordings):
+        path = recordings / "wavs" / f"{entry.name}.wav"
+        voice, name = bark.voice(path), entry.speaker
         listing[name] = {}
         for prompt, array in voice.to_dict().items():
-            path = Path("speaker_embeddings", f"{name}_{prompt}.npy")
-            (folder / path.parent).mkdir(exist_ok=True)
-            write_npy(folder / path, [array], np.int32)
-            listing[name][prompt] = str(path)
-    write_file(folder / LISTING, json.dumps(listing, indent=2).encode() + b"\n", force=True)
+            file = Path("speaker_embeddings", f"{name}_{prompt}.npy")
+            (folder / file.parent).mkdir(exist_ok=True)
+            data.write_npy(folder / file, [array], np.int32)
+            listing[name][prompt] = str(file)
+        pace = len(entry.text) * bark.tokens.semantic_rate_hz / len(voice.semantic)
+        descriptions[name] = f"{teacher.SPEAKERS[name].description}, {pace:.0f} letters a second"
+    for file, content in ((LISTING, listing), (DESCRIPTIONS, descriptions)):
+        write_file(folder / file, json.dumps(content, indent=2).encode() + b"\n", force=True)
 
 
 def save_sample(bark: Bark, folder: Path) -> None:
     """Speak a sentence, and draw its waveform and mel spectrogram: what a visitor meets first."""
     from bark_jax import notebook
 
-    speech = bark.generate(SAMPLE, seed=0, progress=False)
+    speech = bark.generate(SAMPLE, voice=VOICES[0], seed=0, progress=False)
     speech.save(folder / "sample.wav", force=True)
     figure = notebook.sound_figure({SAMPLE: speech.samples}, speech.sample_rate)
     write_file(folder / "sample.png", notebook.png(figure), force=True)
 
 
 def save_logs(run: Run, found: dict[str, Any], folder: Path) -> None:
-    """Keep what each part's losses were, and the judgement, for pictures of them."""
+    """Keep the losses of each part, and the judgement, for pictures of them."""
     kept: dict[str, Any] = {}
-    for part in PARTS[1:]:
+    for part in PARTS:
         entries = loop.read_log(run.folder / part / "log.jsonl")
-        names = [name for name in entries[0] if name != "seconds"]
-        kept[part] = {name: [float(f"{entry[name]:.4g}") for entry in entries] for name in names}
-    kept["judgement"] = {name: found[name] for name in ("sentences", "words", "ended", "rows")}
+        names = [name for name in (entries or [{}])[0] if name != "seconds"]
+        kept[part] = {name: [float(f"{entry[name]:.4g}") for entry in entries if name in entry] for name in names}
+    kept["judgement"] = {name: found[name] for name in ("sentences", "words", "speeches", "ended", "rows")}
     write_file(folder / "training.json", json.dumps(kept).encode() + b"\n", force=True)
 
 
-def card(run: Run, found: dict[str, Any], machine: str) -> str:
+def card(run: Run, found: dict[str, Any], machine: str, differences: str) -> str:
     """Write the model card."""
-    networks = {"codec": run.codec(), "semantic": run.semantic(), "coarse": run.coarse(), "fine": run.fine()}
     rows, total = [], 0
-    for name, network in networks.items():
-        size = parameters(network)
+    for part in PARTS:
+        size, entries = parameters(getattr(run, part)()), loop.read_log(run.folder / part / "log.jsonl")
         total += size
-        log = loop.read_log(run.folder / name / "log.jsonl")[-1]
-        shown = ", ".join(f"{key} {value:.3g}" for key, value in log.items() if key not in ("step", "seconds"))
-        rows.append(f"| {name} | {size / 1e6:.2f} M | {log['step']:,} | {log['seconds'] / 60:.0f} | {shown} |")
+        row = f"| {part} | {size / 1e6:.2f} M "
+        if entries:
+            last = entries[-1]
+            shown = ", ".join(f"{key} {value:.3g}" for key, value in last.items() if key not in ("step", "seconds"))
+            row += f"| {last['step']:,.0f} | {last['seconds'] / 60:.1f} | {shown} |"
+        else:
+            row += "| | | |"
+        rows.append(row)
     prepared = run.recordings
+    descriptions = json.loads((run.folder / "checkpoint" / DESCRIPTIONS).read_text(encoding="utf-8"))
     return CARD.format(
         parameters=total / 1e6,
+        speakers=len(set(prepared.speakers)),
         letters=run.recipe.tokens.max_input_semantic_length,
         recordings=len(prepared),
         hours=prepared.lengths.sum() / prepared.sample_rate / 3600,
-        everyday=len(texts.EVERYDAY),
-        notice=teacher.NOTICE,
-        voices=" and ".join(f"`{name}`" for name in VOICES),
+        voices="\n".join(f"| `{name}` | {description} |" for name, description in descriptions.items()),
         training="\n".join(rows),
         machine=machine,
+        differences=differences,
         judgement="\n".join(evaluate.report(found)),
-        words=found["vocabulary"],
+        notice="\n".join(f"> {line}" for line in teacher.NOTICE.splitlines()) + "\n",
     )
 
 
@@ -175,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument(
         "-o", "--output", type=Path, required=True, metavar="WORK", help="where all parts are made and kept"
     )
-    top.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes at last")
+    top.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes in the end")
     top.add_argument(
         "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
     )
