@@ -12,7 +12,7 @@ import bark_jax
 from bark_jax.checkpoints.convert import convert
 from bark_jax.gpt import causal_logits
 from bark_jax.sound import reading
-from bark_jax.train import evaluate, loop, nano, recipe, teacher, texts, units
+from bark_jax.train import evaluate, judges, loop, nano, recipe, teacher, texts, units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 MEGABYTES = 15
@@ -85,12 +85,15 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     tiny, work, output = recipe.TINY, tmp_path / "work", tmp_path / "nano"
     sizes = {name: recipe.gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")}
     training = {name: getattr(tiny, name) for name in dataclasses.asdict(tiny) if name.endswith("_training")}
+    training["units_training"] = dataclasses.replace(recipe.NANO.units_training, steps=2, batch=2)
     monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, tiny.codec, sizes, **training))
     monkeypatch.setattr(texts, "TRAINING_COUNT", 12)
+    monkeypatch.setattr(nano, "VOICES", ("en_speaker_0", "en_speaker_3"))
+    monkeypatch.setattr(judges, "judged_texts", lambda: ["Yes, it is.", "The moon was so bright."])
     monkeypatch.setattr(loop, "REPORT_STEPS", 4)
-    judge = functools.partial(evaluate.evaluate, count=2, use=["pocketsphinx"])
+    judge = functools.partial(evaluate.evaluate, use=["whisper"])
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -100,14 +103,16 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     assert not output.exists()
     monkeypatch.setattr(loop, "run", None)  # nothing is trained again
     monkeypatch.setattr(evaluate, "evaluate", judge)
-    nano.make(work, output, machine="a test")
+    nano.make(work, output, machine="a test", differences="They are those of a test.")
 
     card = (output / "README.md").read_text()
-    assert "12 sentences" in card
+    assert "sentences (" in card
     assert "On a test." in card
-    assert all(row in card for row in ("| semantic |", "+ semantic", "shuffled"))
+    assert "They are those of a test." in card
+    assert all(row in card for row in ("| semantic |", "+ semantic", "shuffled", "| `en_speaker_3` | British man, "))
+    assert "Kokoro" in (output / "NOTICE").read_text()
     made = bark_jax.load(output)
-    assert set(nano.VOICES) <= set(made.voices.names())
+    assert made.voices.names() == ["en_speaker_0", "en_speaker_3"]
     assert made.tokens.semantic_temperature == nano.TEMPERATURES["semantic_temperature"]
     assert (output / "sample.wav").is_file()
     assert made.generate("Yes.", voice="en_speaker_0", max_seconds=0.5, progress=False).seconds > 0

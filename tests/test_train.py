@@ -185,9 +185,9 @@ def test_a_checkpoint_is_judged_stage_by_stage(run, recordings, tmp_path):
     found = evaluate.evaluate(bark, recordings=recordings, former=bark, use=["whisper"])
     rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == [
-        *("teacher", "codec, 8 books", "codec, 4 books", "codec, 2 books", "+ fine", "+ semantic"),
-        *("+ semantic, 4 books", "+ semantic, 2 books", "no voice", "former", "shuffled"),
-    ]  # without "+ coarse": the units are cepstra
+        *("teacher", "codec, 8 books", "codec, 4 books", "codec, 2 books", "+ fine", "+ coarse"),
+        *("+ semantic", "+ semantic, 4 books", "+ semantic, 2 books", "no voice", "former", "shuffled"),
+    ]
     assert found["found"]["teacher"]["texts"] == TEXTS
     assert len(found["found"]["no voice"]["heard"]) == len(TEXTS)
     assert found["found"]["former"]["heard"] == found["found"]["no voice"]["heard"]

@@ -18,6 +18,7 @@ Without recordings the rows up to "+ coarse" are left out.
 
 import argparse
 import dataclasses
+import functools
 import json
 import random
 import sys
@@ -144,7 +145,7 @@ def stages(bark: Bark, spoken: Spoken, seed: int) -> tuple[list[Take], list[Any]
     except ValueError as error:  # checkpoints of before have none: their row is left out, and it is said
         print(f"+ coarse: {error}", flush=True)
     else:
-        found = [encoder.encode(x, bark.sample_rate) for x in spoken.sounds]  # one at a time: of any lengths
+        found = at_once(functools.partial(encoder.encode_all, sample_rate=bark.sample_rate), spoken.sounds, "units")
         coarse = at_once(bark.semantic_to_coarse, found, "+ coarse", **own)
         takes.append(take("+ coarse", at_once(bark.coarse_to_fine, coarse, "+ coarse", **own), aligned=False))
     whole, speeches = speak(bark, "+ semantic", spoken.texts, voices, seed)
