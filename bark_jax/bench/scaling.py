@@ -12,7 +12,6 @@ a CPU is all there is, it stands in for as many devices as are needed: to count,
 import argparse
 import contextlib
 import dataclasses
-import functools
 import importlib.metadata
 import itertools
 import math
@@ -176,8 +175,8 @@ def abstract_networks(sizes: dict[str, Any], dtype: Any) -> dict[str, Any]:
     """Make the networks of a shape without memory for their weights."""
     config, made = random_config(sizes), {}
     for name, network in NETWORKS.items():
-        cfg = network.read_config(config[network.config])
-        made[name] = nnx.eval_shape(functools.partial(network.maker(cfg, dtype), rngs=nnx.Rngs(0)))
+        make = network.maker(network.read_config(config[network.config]), dtype)
+        made[name] = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))  # noqa: B023 - called at once
     return made
 
 
