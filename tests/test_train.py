@@ -4,6 +4,9 @@ import dataclasses
 import functools
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
@@ -16,7 +19,7 @@ from flax import nnx
 
 import bark_jax
 from bark_jax import __main__ as command_line
-from bark_jax import coarse, fine, sampling, semantic
+from bark_jax import coarse, files, fine, sampling, semantic
 from bark_jax.checkpoints.export import export_tensors
 from bark_jax.checkpoints.load import load_module
 from bark_jax.checkpoints.tables import NETWORKS
@@ -235,6 +238,60 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(recordings, tmp_path, m
     assert (tmp_path / "parts" / "state").is_dir()
     resumed = nnx.state(train(tmp_path / "parts"))
     jax.tree.map(np.testing.assert_array_equal, expected, resumed)
+
+
+def test_training_ends_when_its_time_is_up_and_goes_on_counting(tmp_path):
+    """The learning rate follows the clock then; what an interrupted run took counts."""
+    seen = []
+
+    def batch(step):
+        time.sleep(0.02)
+        return {"x": np.zeros((2, 1), np.float32)}
+
+    def update(state, batch, moment):
+        return {"sum": state["sum"] + batch["x"].sum() + 1}, {"progress": moment.progress}
+
+    def train(seconds):
+        return loop.run(update, lambda: {"sum": jnp.float32(0)}, batch, tmp_path, steps=10**9, seconds=seconds)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "REPORT_STEPS", 5)
+        patched.setattr(loop, "append", lambda path, line: (seen.append(json.loads(line)), files.append(path, line)))
+        steps = int(train(1.5)["sum"])
+        again = train(2.5)
+    assert 5 < steps < 75
+    assert seen[0]["progress"] < seen[1]["progress"] < 1
+    assert 0 < int(again["sum"]) - steps < 60
+    assert seen[-1]["seconds"] <= 2.6
+
+
+def test_the_learning_rate_warms_up_and_decays():
+    rate = functools.partial(loop.learning_rate, 2.0, steps=10_000)
+    at = [float(rate(loop.Moment(jnp.int32(step), jnp.float32(progress)))) for step, progress in
+          ((0, 0.0), (50, 0.0), (100, 0.0), (5_000, 0.5), (10_000, 1.0))]  # fmt: skip
+    np.testing.assert_allclose(at, [0, 1, 2, 1.03, 0.06], rtol=1e-3)
+
+
+def test_a_run_goes_on_on_another_number_of_devices(tmp_path):
+    """What a CPU began a GPU finishes: the saved state names no device."""
+    code = """
+import os, sys
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[1]}"
+import jax.numpy as jnp, numpy as np
+from pathlib import Path
+from bark_jax.train import loop
+update = lambda state, batch, moment: ({"x": state["x"] * 0.5 + moment.step}, {"loss": state["x"]})
+state = loop.run(update, lambda: {"x": jnp.float32(1)}, lambda step: np.zeros((4, 1), np.float32),
+                 Path(sys.argv[3]), steps=int(sys.argv[2]))
+print("x", float(state["x"]))
+"""
+
+    def train(devices, steps, folder):
+        arguments = [sys.executable, "-c", code, str(devices), str(steps), str(tmp_path / folder)]
+        return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+
+    train(4, 3, "moved")
+    assert train(1, 6, "moved") == train(1, 6, "whole") == "x 8.078125"
 
 
 def test_parts_are_made_once(run, monkeypatch):
