@@ -15,7 +15,6 @@ a whole. `load.py` fills networks with them.
 
 import dataclasses
 import importlib.resources
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +23,7 @@ from bark_jax.checkpoints.hub import download_file, locate
 from bark_jax.checkpoints.pickles import read_pickle
 from bark_jax.checkpoints.tensors import LazyTensor, read_safetensors
 from bark_jax.journey import CODEC, SAMPLED, STAGES
+from bark_jax.limits import read_json, shown
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import DESCRIPTIONS, LISTING
 
@@ -99,17 +99,6 @@ class Checkpoint:
 # ---------------------------------------------------------------------------------------------
 # Files
 # ---------------------------------------------------------------------------------------------
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises ValueError, naming the file, for anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): fetch it again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a JSON {type(content).__name__}, not an object: fetch it again")
-    return content
 
 
 def read_bin(path: Path) -> dict[str, LazyTensor]:
@@ -218,7 +207,7 @@ def resolve_hugging_face(name: str, folder: Path, options: dict[str, Any]) -> Ch
     missing = [stage.config for stage in STAGES if not isinstance(config.get(stage.config), dict)]
     if missing:
         raise ValueError(
-            f"{folder / CONFIG} has no {', '.join(missing)}: it describes a {config.get('model_type')}, not a bark. "
+            f"{folder / CONFIG} has no {', '.join(missing)}: it describes a {_model_type(config)}, not a bark. "
             "Pass a checkpoint such as suno/bark-small"
         )
     return Checkpoint(name, folder, config, read_generation_config(folder), read_weights(folder), **options)
@@ -266,7 +255,10 @@ def read_codec(source: str | Path, *, offline: bool = False) -> tuple[dict[str, 
         raise not_a_checkpoint(folder, [CONFIG])
     config = read_json(folder / CONFIG)
     if config.get("model_type") != "encodec":
-        raise ValueError(
-            f"{folder / CONFIG} describes a {config.get('model_type')}, not an encodec: pass one for codec"
-        )
+        raise ValueError(f"{folder / CONFIG} describes a {_model_type(config)}, not an encodec: pass one for codec")
     return config, read_weights(folder)
+
+
+def _model_type(config: dict[str, Any]) -> str:
+    kind = config.get("model_type")
+    return kind if isinstance(kind, str) and kind.isidentifier() and len(kind) <= 60 else shown(kind)

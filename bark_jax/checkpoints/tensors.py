@@ -11,6 +11,7 @@ A safetensors file is 8 bytes with the length of its header, the header, which i
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import ml_dtypes
 import numpy as np
 
 from bark_jax.files import new_file
+from bark_jax.limits import DIMENSIONS, HEADER_BYTES, open_regular, parse_json, shown
 
 DTYPES = {
     "F64": np.dtype("<f8"),
@@ -71,33 +73,52 @@ def read_safetensors(path: Path) -> dict[str, LazyTensor]:
     """Read the header of a safetensors file: 8 bytes for its length, JSON, then the data.
 
     Raises:
-        ValueError: the file is cut off or broken, or holds numbers of a kind that no weight has.
+        ValueError: the file is cut off or broken, above a limit, or holds numbers of a kind that no weight has.
     """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = 8 + int.from_bytes(file.read(8), "little")
         if size < 8 or start > size:
             raise ValueError(f"{path} has {size} bytes, its header alone has {start}: it is cut off, fetch it again")
+        if start > HEADER_BYTES:
+            raise ValueError(f"{path} has a broken header (of {start:,} bytes, the limit is {HEADER_BYTES:,})")
         header = file.read(start - 8)
-    tensors, end = {}, start
+    tensors, places = {}, []
     try:
-        for key, entry in json.loads(header).items():
+        for key, entry in parse_json(header, pairs=_once).items():
             if key == "__metadata__":
                 continue
-            dtype, shape = DTYPES[entry["dtype"]], tuple(map(int, entry["shape"]))
-            first, last = entry["data_offsets"]
-            if min(first, 0, *shape) < 0 or last - first != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"{key} of shape {shape} cannot lie at bytes {first} to {last}")
-            strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-            tensors[key] = LazyTensor(path, start + first, dtype, shape, strides)
-            end = max(end, start + last)
+            dtype, (first, last), sizes = DTYPES[entry["dtype"]], entry["data_offsets"], entry["shape"]
+            if len(sizes) > DIMENSIONS or not all(type(n) is int and n >= 0 for n in (first, last, *sizes)):
+                raise ValueError(f"{shown(key)} has the shape {shown(sizes)} at bytes {shown(first)} to {shown(last)}")
+            if last - first != math.prod(sizes) * dtype.itemsize:
+                raise ValueError(f"{shown(key)} of shape {shown(sizes)} cannot lie at bytes {first} to {last}")
+            strides = tuple(math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
+            tensors[key] = LazyTensor(path, start + first, dtype, tuple(sizes), strides)
+            places.append((first, last))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} has a broken header ({error!r}): fetch it again") from error
-    if size != end:
+        reason = f"KeyError({shown(error.args[0])})" if isinstance(error, KeyError) else repr(error)
+        raise ValueError(f"{path} has a broken header ({reason}): fetch it again") from error
+    end = 0
+    for first, last in sorted(places):
+        if first != end:
+            raise ValueError(
+                f"{path} has a broken header (tensors overlap or leave a gap at byte {end}): fetch it again"
+            )
+        end = last
+    if size != start + end:
         raise ValueError(
-            f"{path} has {size} bytes, its header describes {end}: it is cut off or broken, fetch it again"
+            f"{path} has {size} bytes, its header describes {start + end}: it is cut off or broken, fetch it again"
         )
     return tensors
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of the pairs of a JSON object. Raises ValueError where a key comes twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key comes twice")
+    return made
 
 
 def write_safetensors(
