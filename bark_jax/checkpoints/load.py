@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from bark_jax import parallel
+from bark_jax.checkpoints.configs import read_token_config
 from bark_jax.checkpoints.resolve import Checkpoint
 from bark_jax.checkpoints.tables import NETWORKS, Network, Row, Table, is_ignored, rename
 from bark_jax.codec import CodecConfig
@@ -47,6 +48,7 @@ class Tensor(Protocol):
 Tensors = Mapping[str, Tensor]
 
 
+SHOWN_PROBLEMS = 200
 Module = TypeVar("Module", bound=nnx.Module)
 Make = Callable[..., Module]  # called with `rngs`
 
@@ -122,7 +124,8 @@ def check_problems(problems: Mapping[str, list[str]], source: str) -> None:
     if lines:
         raise ValueError(
             f"{source} is not what its config describes, in {len(lines)} point{'s' * (len(lines) > 1)}:\n"
-            + "\n".join(lines)
+            + "\n".join(lines[:SHOWN_PROBLEMS])
+            + f"\n  and {len(lines) - SHOWN_PROBLEMS} more" * (len(lines) > SHOWN_PROBLEMS)
             + "\nTake config and weights from the same source, and fetch what is broken again"
         )
 
@@ -172,7 +175,7 @@ def plan_networks(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dic
         plans[name] = LoadPlan.make(make, table, checkpoint.tensors_of(name))
     problems = {name: find_problems(one) for name, one in plans.items()}
     problems["no network"] = [f"unknown: {key}" for key in checkpoint.tensors if key.split(".")[0] not in NETWORKS]
-    tokens = TokenConfig.from_dict(checkpoint.generation_config)
+    tokens = read_token_config(checkpoint.generation_config)
     problems["ids"] = id_problems(tokens, *(network_config(checkpoint, network) for network in NETWORKS.values()))
     check_problems(problems, checkpoint.name)
     return plans

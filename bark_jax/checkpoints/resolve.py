@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bark_jax.checkpoints.configs import check_configs
 from bark_jax.checkpoints.hub import download_file, locate
 from bark_jax.checkpoints.pickles import read_pickle
 from bark_jax.checkpoints.tensors import LazyTensor, read_safetensors
@@ -210,7 +211,9 @@ def resolve_hugging_face(name: str, folder: Path, options: dict[str, Any]) -> Ch
             f"{folder / CONFIG} has no {', '.join(missing)}: it describes a {_model_type(config)}, not a bark. "
             "Pass a checkpoint such as suno/bark-small"
         )
-    return Checkpoint(name, folder, config, read_generation_config(folder), read_weights(folder), **options)
+    generation_config = read_generation_config(folder)
+    check_configs(config, generation_config, name)
+    return Checkpoint(name, folder, config, generation_config, read_weights(folder), **options)
 
 
 def resolve_suno(paths: list[Path], codec: str | Path, options: dict[str, Any]) -> Checkpoint:
@@ -235,7 +238,9 @@ def resolve_suno(paths: list[Path], codec: str | Path, options: dict[str, Any]) 
     config[CODEC.config] = codec_config
     tensors |= {f"{CODEC.network}.{key}": x for key, x in codec_tensors.items()}
     folder = paths[0].parent
-    return Checkpoint(str(folder), folder, config, read_generation_config(folder), tensors, **options)
+    generation_config = read_generation_config(folder)
+    check_configs(config, generation_config, str(folder))
+    return Checkpoint(str(folder), folder, config, generation_config, tensors, **options)
 
 
 def read_generation_config(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from flax import nnx
 from jax.typing import DTypeLike
 
+from bark_jax.checkpoints.configs import read_codec_config, read_fine_config, read_gpt_config
 from bark_jax.checkpoints.transforms import (
     ADD,
     FOLD_CONV,
@@ -217,33 +218,9 @@ class Network:
         return functools.partial(self.module, cfg, **({} if self.module is Codec else {"dtype": dtype}))
 
 
-def read_config(cls: type, section: dict[str, Any]) -> Any:
-    """Pick a config's fields from a dict that holds more. Raises ValueError for what is missing or no number."""
-    fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    wrong = [name for name, kind in fields.items() if type(section.get(name)) is not kind]
-    if wrong:
-        shown = ", ".join(f"{name} is {section[name]!r}" if name in section else f"{name} is missing" for name in wrong)
-        raise ValueError(f"{shown}: it must be a whole number, or true or false for bias")
-    return cls(**{name: section[name] for name in fields})
-
-
-def read_gpt_config(section: dict[str, Any]) -> GPTConfig:
-    return read_config(GPTConfig, section)
-
-
-def read_fine_config(section: dict[str, Any]) -> FineConfig:
-    """Read the config of the fine model, which has one vocabulary. Raises ValueError where it has two."""
-    if section.get("output_vocab_size", section.get("input_vocab_size")) != section.get("input_vocab_size"):
-        raise ValueError(
-            f"the fine model's output_vocab_size is {section['output_vocab_size']}, its input_vocab_size "
-            f"{section['input_vocab_size']}: they must be equal, the heads are the tables"
-        )
-    return read_config(FineConfig, section)
-
-
 NETWORKS = {
     SEMANTIC.network: Network(SEMANTIC.config, read_gpt_config, GPT, gpt_table),
     COARSE.network: Network(COARSE.config, read_gpt_config, GPT, gpt_table),
     FINE.network: Network(FINE.config, read_fine_config, FineModel, fine_table),
-    CODEC.network: Network(CODEC.config, CodecConfig.from_dict, Codec, codec_table),
+    CODEC.network: Network(CODEC.config, read_codec_config, Codec, codec_table),
 }
