@@ -548,7 +548,7 @@ def test_k_means_finds_clusters(monkeypatch):
 
 def test_dead_entries_are_revived_and_live_ones_follow():
     residuals = jnp.stack([jnp.full((1, 40, 2), 5.0)])
-    books = {"entries": jnp.zeros((1, 2, 2)), "sum": jnp.zeros((1, 2, 2)), "count": jnp.array([[1.0, 0.001]])}
+    books = {"entries": jnp.zeros((1, 2, 2)), "sum": jnp.zeros((1, 2, 2)), "count": jnp.array([[10.0, 0.001]])}
     average = loop.on_one_device(codec_training.average_codebooks)
     moved = average(books, jnp.zeros((1, 1, 40), jnp.int32), residuals, jax.random.key(0))
     assert 0 < moved["entries"][0, 0, 0] < 5  # drawn towards what chose it

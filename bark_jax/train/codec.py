@@ -35,8 +35,8 @@ from bark_jax.train.discriminators import Discriminators, codec_losses, own_loss
 from bark_jax.train.units import k_means
 
 CODEBOOKS = {2: 0.25, 3: 0.1, 4: 0.15, 6: 0.1, 8: 0.4}  # how many are used, how often
-AVERAGE = 0.99  # of codebooks, over steps
-DEAD = 0.01  # an entry chosen less often, as a share of what it would be if all were chosen alike, is revived
+AVERAGE = 0.98  # of codebooks, over steps
+DEAD = 0.1  # an entry chosen less often, as a share of what it would be if all were chosen alike, is revived
 RAMP = 0.05  # of the training: the discriminators' share grows to its full size
 
 
@@ -115,9 +115,10 @@ def average_codebooks(
     return {"entries": entry_sum / count[..., None], "sum": entry_sum, "count": count}
 
 
-def with_counts(entries: Float[Array, "q v d"]) -> dict[str, Array]:
-    """Begin the moving averages of codebooks."""
-    return {"entries": entries, "sum": 0.2 * entries, "count": jnp.full(entries.shape[:2], 0.2, jnp.float32)}
+def with_counts(entries: Float[Array, "q v d"], latents: int) -> dict[str, Array]:
+    """Begin the moving averages of codebooks, as if so many latents had chosen all entries alike."""
+    each = latents / entries.shape[1]
+    return {"entries": entries, "sum": each * entries, "count": jnp.full(entries.shape[:2], each, jnp.float32)}
 
 
 def heard_by(how: CodecTraining) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def train(
     def start() -> loop.State:
         look = 0.1 * jax.random.normal(jax.random.key(how.seed), (cfg.hidden_size, 80))
         trained = {"codec": params, "look": {"kernel": look, "bias": jnp.full(80, -5.0, jnp.float32)}}
-        codebooks = with_counts(jnp.copy(model.quantizer.codebooks[...]))  # both are donated
+        codebooks = with_counts(jnp.copy(model.quantizer.codebooks[...]), how.batch * how.frames)  # both are donated
         return {
             "params": trained,
             "optimizer": optimizer.init(trained),
@@ -264,7 +265,7 @@ def train(
             centres, nearest = k_means(residual, cfg.codebook_size, seed=q)
             residual = residual - centres[nearest]
             entries.append(centres)
-        return state | {"codebooks": with_counts(jnp.stack(entries))}
+        return state | {"codebooks": with_counts(jnp.stack(entries), how.batch * how.frames)}
 
     before = {} if begin else {unquantised_steps: begin_codebooks}
     state = loop.run(update, start, batch, folder, steps=how.steps, seconds=how.seconds, before=before)
