@@ -13,7 +13,7 @@ OLDEST = .venv-oldest
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 
-.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu nano clean help
+.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu nano soak clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
@@ -25,6 +25,7 @@ help:
 	@echo 'make format            mend what can be mended of the style'
 	@echo 'make bench             measure the speed on this machine, beside transformers'
 	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; bench.json'
+	@echo 'make soak              generate 1,000 times in one process, then kill bulk jobs and training at random moments (hours)'
 	@echo 'make nano              make the checkpoint that comes with the package anew, from nothing, in $(WORK) (hours)'
 
 speak: $(VENV)/.installed
@@ -64,6 +65,11 @@ bench-gpu: $(VENV)/.installed-tests
 nano: $(VENV)/.installed-tests
 	$(BIN)/python -m pip install --quiet -e .[teacher]
 	$(BIN)/python -m bark_jax.train.nano -o $(WORK) --to assets/nano $(ARGS)
+
+soak: $(VENV)/.installed-tests
+	$(BIN)/python tests/soak.py generate
+	$(BIN)/python tests/soak.py batch
+	$(BIN)/python tests/soak.py train
 
 clean:
 	rm -rf .venv .venv-oldest build *.egg-info
