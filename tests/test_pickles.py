@@ -225,9 +225,9 @@ PROGRAMS = {
     "no such storage": (STORAGE.replace(text("0"), text("9")) + b".", "it lacks the entry archive/data/9"),
     "longer storage": (STORAGE.replace(b"K\x04", b"K\x05") + b".", "has 16 bytes, not 20"),
     # Broken programs.
-    "nothing": (b"", "Ran out of input"),
-    "cut off": (b"\x80\x02}q\x00(X\x03\x00", "truncated"),
-    "no program": (b"\xff\xfe", "invalid load key"),
+    "nothing": (b"", "exhausted"),
+    "cut off": (b"\x80\x02}q\x00(X\x03\x00", "not enough data"),
+    "no program": (b"\xff\xfe", "unknown"),
     "empty stack": (b"R.", "stack"),
 }
 

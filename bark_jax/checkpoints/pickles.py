@@ -18,6 +18,7 @@ does get there lets nothing be changed. Only the bytes of tensors that are read 
 import dataclasses
 import io
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -28,6 +29,15 @@ import ml_dtypes
 import numpy as np
 
 from bark_jax.checkpoints.tensors import LazyTensor
+from bark_jax.limits import (
+    DIMENSIONS,
+    PICKLE_BYTES,
+    PICKLE_DEPTH,
+    PICKLE_ITEMS,
+    PICKLE_MEMO,
+    open_regular,
+    shown,
+)
 
 LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # of files older than PyTorch 1.6
 PLAIN = ["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]  # NumPy's names of dtypes
@@ -70,7 +80,7 @@ class DType(Sealed):
         plain = [("<", None, None, None), ("|", None, None, None)]  # byte order, and no parts
         require(
             type(state) is tuple and state[1:5] in plain,
-            f"it holds a NumPy dtype of the state {state!r}, not a plain one",
+            f"it holds a NumPy dtype of the state {shown(state)}, not a plain one",
         )
 
 
@@ -101,10 +111,11 @@ def rebuild_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
 ) -> SealedTensor:
     """Stand for torch._utils._rebuild_tensor_v2; `offset` and `stride` count elements."""
-    require(isinstance(storage, Storage), f"it builds a tensor from {storage!r}, not from a storage")
+    require(isinstance(storage, Storage), f"it builds a tensor from {shown(storage)}, not from a storage")
+    require(all(type(x) in (tuple, list) for x in (size, stride)), f"it builds a tensor of size {shown(size)}")
     numbers = (offset, *size, *stride)
-    sound = len(size) == len(stride) and all(type(n) is int and n >= 0 for n in numbers)
-    require(sound, f"it builds a tensor with offset {offset!r}, size {size!r}, stride {stride!r}")
+    sound = len(size) == len(stride) <= DIMENSIONS and all(type(n) is int and n >= 0 for n in numbers)
+    require(sound, f"it builds a tensor with offset {shown(offset)}, size {shown(size)}, stride {shown(stride)}")
     start = storage.start + offset * storage.dtype.itemsize
     tensor = SealedTensor(storage.file, start, storage.dtype, tuple(size), tuple(stride))
     require(
@@ -116,13 +127,14 @@ def rebuild_tensor(
 
 def rebuild_parameter(tensor: Any, requires_grad: Any, hooks: Any) -> SealedTensor:
     """Stand for torch._utils._rebuild_parameter."""
-    require(isinstance(tensor, SealedTensor), f"it builds a parameter from {tensor!r}, not from a tensor")
+    require(isinstance(tensor, SealedTensor), f"it builds a parameter from {shown(tensor)}, not from a tensor")
     return tensor
 
 
 def make_dtype(name: Any, align: Any, copy: Any) -> DType:
     """Stand for numpy.dtype, of plain numbers."""
-    require(name in SCALARS, f"it holds a NumPy dtype {name!r}, not one of {', '.join(SCALARS)}")
+    is_plain = type(name) is str and name in SCALARS
+    require(is_plain, f"it holds a NumPy dtype {shown(name)}, not one of {', '.join(SCALARS)}")
     return DType(SCALARS[name])
 
 
@@ -135,7 +147,7 @@ def make_scalar(kind: Any, data: Any) -> bool | int | float:
 
 def encode(text: Any, encoding: Any) -> bytes:
     """Stand for _codecs.encode, which old pickles use to write bytes."""
-    require(type(text) is str and encoding == "latin1", f"it encodes a text as {encoding!r}, not as latin1")
+    require(type(text) is str and encoding == "latin1", f"it encodes a text as {shown(encoding)}, not as latin1")
     return text.encode("latin1")
 
 
@@ -161,6 +173,67 @@ NAMES: dict[tuple[str, str], Sealed] = {
 }
 
 
+REFUSED_OPCODES = ("BYTEARRAY8", "EMPTY_SET", "ADDITEMS", "FROZENSET", "NEXT_BUFFER", "READONLY_BUFFER", "DUP", "LONG")
+MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+def check_program(program: bytes) -> None:
+    """Refuse a pickle that would hang or fill the memory, by following what it would do to the stack.
+
+    A tuple that holds one tuple several times, which holds another, and so on, is small in the file, and takes
+    for ever to be hashed or shown; one that is nested deeply ends Python. Of lists and dicts neither is done.
+    """
+    sizes: list[tuple[int, int] | None] = []  # of each value on the stack: its items and depth; None is a mark
+    memo: dict[int, tuple[int, int]] = {}
+    for opcode, argument, _ in pickletools.genops(program):
+        require(opcode.name not in REFUSED_OPCODES, f"it has the opcode {opcode.name}, which no checkpoint needs")
+        if opcode.name in MEMO_OPCODES:
+            require(0 <= argument < PICKLE_MEMO, f"it remembers a value as number {argument}, {PICKLE_MEMO:,} at most")
+        if opcode.name in MEMO_OPCODES or opcode.name == "MEMOIZE":
+            require(bool(sizes) and sizes[-1] is not None, "it remembers a value where there is none")
+            memo[len(memo) if opcode.name == "MEMOIZE" else argument] = sizes[-1] or (1, 0)
+            continue
+        before = opcode.stack_before
+        taken: list[tuple[int, int]] = []
+        if pickletools.markobject in before:
+            while sizes and sizes[-1] is not None:
+                taken.append(sizes.pop() or (1, 0))
+            require(bool(sizes), f"its opcode {opcode.name} has no mark")
+            sizes.pop()
+            before = before[: before.index(pickletools.markobject)]
+        elif opcode.name == "POP" and sizes and sizes[-1] is None:
+            sizes.pop()
+            continue
+        require(len(sizes) >= len(before), f"its opcode {opcode.name} finds too few values on the stack")
+        for _ in before:
+            taken.append(sizes.pop() or (1, 0))
+        if opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            require(argument in memo, f"it asks for value {argument}, which it does not remember")
+            sizes.append(memo[argument])
+        elif opcode.name.startswith(("TUPLE", "EMPTY_TUPLE")):
+            items, depth = 1 + sum(size for size, _ in taken), 1 + max((deep for _, deep in taken), default=0)
+            require(items <= PICKLE_ITEMS and depth <= PICKLE_DEPTH, "its tuples are too large or nested too deeply")
+            sizes.append((items, depth))
+        else:
+            sizes += [None if kind is pickletools.markobject else (1, 0) for kind in opcode.stack_after]
+
+
+BROKEN = (  # what the pickle machine, zipfile and the constructors above raise for what is broken
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
 class Reader(pickle.Unpickler):
     """Run the pickle of one file with the names above and no others."""
 
@@ -175,8 +248,13 @@ class Reader(pickle.Unpickler):
         self.locate(pickles[0])
         if order in self.entries:
             self.locate(order)
+            require(self.entries[order].file_size <= 16, "its byte order has more than 16 bytes")
             require(archive.read(order) == b"little", f"its byte order is {archive.read(order)!r}, not little")
-        super().__init__(io.BytesIO(archive.read(pickles[0])))
+        size = self.entries[pickles[0]].file_size
+        require(size <= PICKLE_BYTES, f"its pickle has {size:,} bytes, the limit is {PICKLE_BYTES:,}")
+        program = archive.read(pickles[0])
+        check_program(program)
+        super().__init__(io.BytesIO(program))
 
     def locate(self, name: str) -> int:
         """Return the byte at which the data of an entry start."""
@@ -196,8 +274,8 @@ class Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Sealed:
         require(
             (module, name) in NAMES,
-            f"it asks for {module}.{name}. A pickle may call what it names, and this reader knows tensors, "
-            "dicts and numbers only",
+            f"it asks for {ascii(f'{module}.{name}'[:200])[1:-1]}. A pickle may call what it names, and this reader "
+            "knows tensors, dicts and numbers only",
         )
         return NAMES[module, name]
 
@@ -209,7 +287,7 @@ class Reader(pickle.Unpickler):
                 expected = count * kind.dtype.itemsize
                 require(bytes_there == expected, f"its entry {name} has {bytes_there} bytes, not {expected}")
                 return Storage(self.path, start, kind.dtype, count)
-        raise pickle.UnpicklingError(f"it refers to {pid!r}, not to a storage")
+        raise pickle.UnpicklingError(f"it refers to {shown(pid)}, not to a storage")
 
 
 def read_pickle(path: str | Path) -> Any:
@@ -219,7 +297,7 @@ def read_pickle(path: str | Path) -> Any:
     one that names anything which a checkpoint does not need.
     """
     path = Path(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(len(LEGACY_START))
         if start == LEGACY_START:
             raise ValueError(f"{path} is of the kind from before PyTorch 1.6, only later ones are read: {RESAVE}")
@@ -227,10 +305,10 @@ def read_pickle(path: str | Path) -> Any:
             raise ValueError(f"{path} starts with {start[:8]!r}, files of torch.save with b'PK': fetch it again")
         try:
             archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
             size = path.stat().st_size
             raise ValueError(f"{path}, of {size} bytes, is cut off or broken ({error}): fetch it again") from error
         try:
             return Reader(path, file, archive).load()
-        except Exception as error:  # a broken pickle may raise anything
+        except BROKEN as error:
             raise ValueError(f"{path} is refused: {error}. Fetch it from its source, or {RESAVE}") from error

@@ -15,6 +15,7 @@ a whole. `load.py` fills networks with them.
 
 import dataclasses
 import importlib.resources
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -111,6 +112,11 @@ def state_dict(content: Any, path: Path) -> dict[str, LazyTensor]:
     """Check that what was read from a pickle is a dict of tensors."""
     if not isinstance(content, dict) or not all(isinstance(x, LazyTensor) for x in content.values()):
         raise ValueError(f"{path} holds no dict of tensors: it is no checkpoint's weights, fetch them again")
+    for key, x in content.items():
+        if not isinstance(key, str) or math.prod(x.shape) > x.span:
+            raise ValueError(
+                f"{path} has a tensor {shown(key)} that repeats its numbers: fetch it again"
+            )
     return content
 
 
