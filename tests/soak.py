@@ -174,11 +174,17 @@ def batch(count: int, work: Path) -> bool:
 
 
 def recordings(folder: Path) -> None:
-    """Let the embedded checkpoint speak what is trained on."""
+    """Write the recipe of the embedded checkpoint, without what Whisper teaches, and let it speak what is trained on."""
     import bark_jax
+    from bark_jax.train import recipe
+
+    content = recipe.NANO.to_dict()
+    content["units_training"]["source"], content["codec_training"]["heard_share"] = "cepstra", 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(content))
 
     bark, rng, lines = bark_jax.load(), random.Random(0), []
-    (folder / "wavs").mkdir(parents=True)
+    (folder / "wavs").mkdir()
     for number in range(32):
         lines.append(f"{number}|{sentence(rng)}\n")
         speech = bark.generate(lines[-1].split("|")[1].strip(), seed=number, max_seconds=3, progress=False)
@@ -193,7 +199,7 @@ def train(count: int, work: Path) -> bool:
 
     def command(part: str, folder: Path) -> list[str]:
         steps = ["--steps", str(STEPS)] if part in ("codec", "semantic", "coarse", "fine") else []
-        flags = ["train", part, "--data", str(spoken), "--config", "nano", "--batch", "4", "--cores", "1"]
+        flags = ["train", part, "--data", str(spoken), "--config", str(spoken / "recipe.json"), "--batch", "4", "--cores", "1"]
         flags = [flag for flag in flags if steps or flag not in ("--batch", "4")]
         return [sys.executable, "-c", TRAIN.format(SAVES_S), *flags, *steps, "-o", str(folder)]
 

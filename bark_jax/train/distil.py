@@ -25,6 +25,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
+from bark_jax.files import write_file
 from bark_jax.train import loop, whisper
 from bark_jax.train.data import Recordings
 from bark_jax.train.units import k_means, nearest
@@ -207,7 +208,7 @@ def train(recordings: Recordings, k: int, how: UnitsTraining, folder: Path) -> U
     state = loop.run(update, start, batch, folder, steps=how.steps, seconds=how.seconds)
     encoder = nnx.merge(graphdef, state["params"])
     found = agreement(encoder, teacher, unseen)
-    (folder / AGREEMENT).write_text(json.dumps({"agreement": found}) + "\n", encoding="utf-8")
+    write_file(folder / AGREEMENT, json.dumps({"agreement": found}).encode() + b"\n", force=True)
     print(f"units: {found:.1%} of the frames of {count} recordings held out are named as by the teacher", flush=True)
     return encoder
 
