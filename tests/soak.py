@@ -174,7 +174,7 @@ def batch(count: int, work: Path) -> bool:
 
 
 def recordings(folder: Path) -> None:
-    """Write the recipe of the embedded checkpoint, without what Whisper teaches, and let it speak what is trained on."""
+    """Let the embedded checkpoint speak what is trained on; write its recipe, without what Whisper teaches."""
     import bark_jax
     from bark_jax.train import recipe
 
@@ -198,9 +198,8 @@ def train(count: int, work: Path) -> bool:
     subprocess.run([sys.executable, __file__, "recordings", "--work", str(spoken)], check=True)
 
     def command(part: str, folder: Path) -> list[str]:
-        steps = ["--steps", str(STEPS)] if part in ("codec", "semantic", "coarse", "fine") else []
-        flags = ["train", part, "--data", str(spoken), "--config", str(spoken / "recipe.json"), "--batch", "4", "--cores", "1"]
-        flags = [flag for flag in flags if steps or flag not in ("--batch", "4")]
+        steps = ["--steps", str(STEPS), "--batch", "4"] if part in ("codec", "semantic", "coarse", "fine") else []
+        flags = ["train", part, "--data", str(spoken), "--config", str(spoken / "recipe.json"), "--cores", "1"]
         return [sys.executable, "-c", TRAIN.format(SAVES_S), *flags, *steps, "-o", str(folder)]
 
     for part, names in PARTS.items():
