@@ -27,9 +27,9 @@ SOUND_FRAMES = 384_000 * 3600  # frames times channels: an hour at the highest r
 SOUND_RATES_HZ = (1_000, 384_000)
 SOUND_SECONDS = 3_600
 CHANNELS = 32
-TOKENIZER_STEPS = 64  # normalizers, pre-tokenizers and the like, together
-PATTERN_BYTES = 4_096  # of all regular expressions of a tokenizer
-GROWTH = 8  # characters that a step of a tokenizer may make of one
+TOKENIZER_RULES = 1_024  # normalizers and pre-tokenizers
+PATTERN_CHARACTERS, CONTENT_CHARACTERS = 4_096, 256  # of a rule: what it looks for, and what it writes
+GROWTH = 8  # times that the rules of a tokenizer may lengthen a text
 SHOWN_CHARACTERS = 60  # of a foreign value in a message
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Int32
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from bark_jax.limits import JSON_BYTES, read_bytes
+from bark_jax.tokenizer_files import read_tokenizer, refusing_panics
 from bark_jax.tokens import TokenConfig
 
 UNKNOWN = "[UNK]"  # by that name BERT's tokenizers and ours
@@ -42,12 +44,14 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     whole, vocabulary = Path(folder, "tokenizer.json"), Path(folder, "vocab.txt")
     try:
         if whole.is_file():
-            tokenizer = Tokenizer.from_file(str(whole))
+            tokenizer = read_tokenizer(whole)
         elif vocabulary.is_file():
-            tokenizer = bert_tokenizer(models.WordPiece.read_file(str(vocabulary)))
+            read_bytes(vocabulary, JSON_BYTES).decode()
+            with refusing_panics():
+                tokenizer = bert_tokenizer(models.WordPiece.read_file(str(vocabulary)))
         else:
             raise FileNotFoundError("it has neither a tokenizer.json nor a vocab.txt")
-    except Exception as error:  # tokenizers has no exception class of its own
+    except (ValueError, OSError) as error:
         raise ValueError(f"no tokenizer can be read from {folder}: {error}") from error
     # A file may carry the settings of its last use; here nothing is cut, and the semantic stage pads.
     tokenizer.no_truncation()
@@ -136,7 +140,8 @@ def show(text: str) -> str:
 
 
 def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False).ids
+    with refusing_panics():
+        return tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def encode(
