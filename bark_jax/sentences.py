@@ -1,20 +1,25 @@
 """A text of any length to pieces that Bark can speak, one after another.
 
-    text ──paragraphs──▶ sentences ──the long ones cut──▶ pieces of at most 256 ids and 14 seconds
+    text ──lines──▶ blocks ──sentencex──▶ sentences ──the long ones cut──▶ pieces of at most 256 ids and 14 seconds
 
 In:  a text in one of Bark's languages, the tokenizer of a checkpoint.
 Out: its sentences, whole where they fit. All characters but white space are kept, in their order.
 
-`sentencex` finds where sentences end; what it does not know of abbreviations, ordinals and quotations
-is added here. How long a piece will sound is estimated from its characters, by script. Knows nothing
-of audio or networks.
+A heading, an item of a list and a row of a table end with their line; other lines are wrapped text. `sentencex` finds
+where sentences end: what it does not know of ordinals and quotations is added here, and of abbreviations in
+`abbreviations.toml`. How long a piece will sound is estimated from its characters, by script. Time is linear in the
+length of the text. Knows nothing of audio or networks.
 """
 
-import bisect
 import functools
+import math
 import re
+import tomllib
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib import resources
 from itertools import accumulate, pairwise
 
 import sentencex
@@ -39,46 +44,40 @@ LANGUAGE_OF_SCRIPT = {
     "CYRILLIC": "ru",
 }
 
-# Abbreviations that sentencex takes for the end of a sentence if a capital or a number follows.
-TITLES = ("Dr", "Mr", "Mrs", "Ms", "Prof")
-ABBREVIATIONS = {
-    "de": ("Bd", "Dipl", "Fa", "Ing", "Kap", "Tel", "inkl"),
-    "es": ("Dña", "aprox"),
-    "fr": ("Me", "Mgr", "Mlle", "Mme", "Pr", "St", "Ste"),
-    "hi": ("डॉ", "पं", "प्रो", "मो", "रु", "श्री", "श्रीमती", "सं"),
-    "it": ("pag",),
-    "ja": TITLES,
-    "ko": TITLES,
-    "pl": ("Nr", "al", "dr", "gen", "godz", "im", "inż", "ks", "mgr", "nr", "ok", "pkt", "str", "św", "ul"),
-    "pt": ("Exa", "Profa", "aprox", "av", "cap", "pág", "séc", "tel", "vol"),
-    "ru": ("гл", "им", "ок", "ред", "рис", "св"),
-    "tr": ("Alb", "Apt", "Av", "Cad", "Doç", "Hz", "Mah", "Müh", "Org", "Sn", "Sok", "Yrd"),
-    "zh": TITLES,
-}
+ABBREVIATIONS = "abbreviations.toml"
+ORDINAL_LANGUAGES = ("de", "pl", "tr")  # a stop makes a number an ordinal: "am 3. Oktober"
 
+CJK_LINES = ("CJK", "HIRAGANA", "KATAKANA")  # scripts whose lines may be wrapped after any character
 CJK_STOPS, CJK_COMMAS, CLOSING = "。！？।", "、，；：", "”’」』）】》〉)]"
 EITHER = "\"'«»“‘"  # open or close a quotation, by language
 OPENING = "„‚「『（【《〈(["
 CLOSED = f"[{re.escape(CLOSING + EITHER)}]*"
-# A blank line ends a sentence, and so does the end of a line after a stop that no abbreviation has.
-PARAGRAPH = re.compile(rf"\n\s*\n|(?<=[{CJK_STOPS}])\s*\n|(?<=[{CJK_STOPS}][{re.escape(CLOSING)}])\s*\n")
-# What is left whole if it fits: up to white space, or up to a mark of a script that writes none behind it.
+# What is left whole if it fits: up to white space, or up to a mark of a script that writes none after it.
 ATOM = re.compile(rf"[^\s{CJK_STOPS}{CJK_COMMAS}]*[{CJK_STOPS}{CJK_COMMAS}]*{CLOSED}\s*")
 CLAUSE, COMMA = re.compile(rf"[;:：；—–…]{CLOSED}$"), re.compile(rf"[,，、،]{CLOSED}$")
 QUOTES = str.maketrans(dict.fromkeys(CLOSING + EITHER + OPENING, " "))
 
-# What it costs to cut, against 2 for each piece and up to 1 for its length: a cut at a clause is worth one more piece,
-# a cut at mere white space is not.
-PIECE, AT_CLAUSE, AT_COMMA, AT_SPACE, AT_CHARACTER, FORBIDDEN = 2, 0.25, 0.5, 5, 10, 1000
+BULLET = re.compile(r"\s*(?:[-*+•◦‣▪·]\s|[-–—]\s*[^\W_a-zß-ÿа-яё])")  # after a dash no small letter
+NUMBERED = re.compile(r"\s*\(?(?:\d{1,3}|[a-zA-Z])[.)]\s")
+HEADING, RULE = re.compile(r"\s*#{1,6}\s"), re.compile(r"[\s=*_~|:+-]{3,}$")
+ROW = re.compile(r"\s*\||[^|]*\|[^|]*\||\s*[^\s\t][^\t]*\t")
+
+# What it costs to cut: a cut at a clause is worth one more piece, a cut at mere white space is not.
+PIECE, UNEVEN, AT_CLAUSE, AT_COMMA, AT_SPACE, AT_CHARACTER, FORBIDDEN = 2, 2, 0.25, 0.5, 5, 10, 1000
+NEARBY = 8  # characters, within which a long word has a place to be cut
+STRETCH, LOOKAHEAD = 2500, 300  # characters, that sentencex is given at once, and that may change where they end
+SAMPLE = 2000  # characters, of which the ids of a longer text are estimated
+BATCH = 4096  # texts that are measured at once
 
 
 def split(text: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str | None = None) -> list[str]:
     """Split a text into pieces to speak one by one; there is at least one.
 
-    Each has at most `max_input_semantic_length` ids, and MAX_SHARE of the longest sound as estimated. Sentences that
-    fit stay whole. The others are cut, into parts as even as may be: where a sentence ends within a
-    quotation, at clause marks, else at white space, else between characters. What holds no letter or digit
-    stays with the sentence before it, or at the very beginning with the one behind.
+    Each has at most `max_input_semantic_length` ids, as the tokenizer counts them in that piece, and MAX_SHARE of the
+    longest sound as estimated. Sentences that fit stay whole. The others are cut, into parts as even as may be: where a
+    sentence ends within a quotation, at clause marks, else at white space, else between characters. What holds no
+    letter or digit, or nothing that the tokenizer reads, stays with the sentence before it if it fits, or at the very
+    beginning with the one after it.
 
     Args:
         language: one of Bark's, as "de"; None: guessed from the script, English for Latin letters.
@@ -91,15 +90,14 @@ def split(text: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str | 
         language = guess_language(text)
     elif language not in LANGUAGES:
         raise ValueError(f"language is {language!r}, Bark speaks {', '.join(LANGUAGES)}: pass one of these, or None")
-    sentences = [""]
-    for paragraph in map(collapse, PARAGRAPH.split("\n".join(text.splitlines()))):
-        first, *others = _sentences(paragraph, language) or [""]
-        if _is_spoken(sentences[-1]) and _is_spoken(first):
-            sentences.append(first)
-        else:
-            sentences[-1] += f" {first}"
-        sentences += others
-    return [piece for sentence in sentences for piece in _cut(collapse(sentence), tokenizer, tokens, language)]
+    sentences: list[list[str]] = [[]]
+    for block in _blocks(text):
+        first, *others = _sentences(collapse(block), language)
+        if sentences[-1] and _is_spoken(first) and any(map(_is_spoken, sentences[-1])):
+            sentences.append([])
+        sentences[-1].append(first)
+        sentences += [[other] for other in others]
+    return _fit([collapse(" ".join(parts)) for parts in sentences], tokenizer, tokens, language)
 
 
 def guess_language(text: str) -> str:
@@ -112,6 +110,11 @@ def guess_language(text: str) -> str:
 def estimate_seconds(text: str) -> float:
     """Estimate how long a text sounds when it is read aloud."""
     return sum(map(_seconds, text))
+
+
+def max_seconds(tokens: TokenConfig) -> float:
+    """Return how long a piece may take, as estimated."""
+    return MAX_SHARE * tokens.longest_s
 
 
 @functools.cache
@@ -130,40 +133,120 @@ def _is_spoken(text: str) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------
+# Where lines end sentences
+# ---------------------------------------------------------------------------------------------
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """Join the lines that are wrapped text; no sentence goes on from one block to the next."""
+    paragraph: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            paragraph.append(line)
+        elif paragraph:
+            width, block = max(map(len, paragraph)), paragraph[:1]
+            for before, after in pairwise(paragraph):
+                if _line_ends(before.rstrip(), after, width):
+                    yield " ".join(block)
+                    block = []
+                block.append(after)
+            yield " ".join(block)
+            paragraph = []
+
+
+def _line_ends(before: str, after: str, width: int) -> bool:
+    """Tell whether a line ends what it says: a heading, an item, a row, a stop without a space after it.
+
+    Args:
+        width: of the longest line around. A line that has room for the next word was not wrapped there.
+    """
+    if before.rstrip(CLOSING).endswith(tuple(CJK_STOPS)) or HEADING.match(before) or RULE.match(before):
+        return True
+    if BULLET.match(after) or HEADING.match(after) or ROW.match(before) or ROW.match(after):
+        return True
+    word = after.split(maxsplit=1)[0]
+    is_wrapped = len(before) + 1 + (1 if _script(word[0]) in CJK_LINES else len(word)) > width
+    is_item = bool(NUMBERED.match(before) or BULLET.match(before))
+    if NUMBERED.match(after) and (is_item or not is_wrapped or before[-1] in f".!?:;…{CLOSING}{EITHER}"):
+        return True
+    if is_wrapped or before[-1] in ".,;-–—،、，":
+        return False
+    letter = next(filter(str.isalpha, after), "")
+    if is_item:
+        return not after[0].isspace()
+    return letter.isupper() or (letter.upper() == letter.lower() and 5 * len(before) < 3 * width)
+
+
+# ---------------------------------------------------------------------------------------------
 # Where sentences end
 # ---------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def abbreviations(language: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Read what does not end a sentence in spite of its stop: before anything, and before a number."""
+    content = resources.files("bark_jax").joinpath(ABBREVIATIONS).read_text(encoding="utf-8")
+    listed = tomllib.loads(content)[language]
+    return frozenset(listed["always"].split()), frozenset(listed["numbers"].split())
+
+
 def _sentences(text: str, language: str) -> list[str]:
     """Split a text without line breaks; end to end, the sentences are the text."""
-    found: list[str] = []
-    for sentence in sentencex.segment(language, text):  # pyright: ignore[reportAttributeAccessIssue]
-        if found and _goes_on(found[-1], sentence, language):
-            found[-1] += sentence
+    found: list[list[str]] = []
+    letter, end, is_spoken = "", "", False  # the sentence's first letter, its last characters, has it letters or digits
+    for part in _parts(text, language):
+        if found and not (is_spoken and _is_spoken(part) and _ends(letter, end, part, language)):
+            found[-1].append(part)
         else:
-            found.append(sentence)
-    return found
+            found.append([part])
+            letter, end, is_spoken = "", "", False
+        letter = letter or next(filter(str.isalpha, part), "")
+        end = (end + part)[-SAMPLE:]
+        is_spoken = is_spoken or _is_spoken(part)
+    return ["".join(parts) for parts in found] or [""]
 
 
-def _goes_on(before: str, after: str, language: str) -> bool:
-    """Tell a break that sentencex finds, and that is none."""
-    if not (_is_spoken(before) and _is_spoken(after)):
-        return True
-    letters = filter(str.isalpha, before)
-    if next(letters, "").isupper() and after.lstrip(f"{EITHER}{CLOSING}—–- ")[:1].islower():
-        return True  # "Go!" he cried.
+def _parts(text: str, language: str) -> Iterator[str]:
+    """Split a text with sentencex, a stretch at a time: its time grows with the square of the number of sentences."""
+    begin, length = 0, STRETCH
+    while begin < len(text):
+        parts = list(sentencex.segment(language, text[begin : begin + length]))  # pyright: ignore[reportAttributeAccessIssue]
+        if begin + length < len(text):
+            # What follows decides where the last ones end.
+            inside = bisect_right(list(accumulate(map(len, parts))), length - LOOKAHEAD)
+            parts = parts[:inside]
+        yield from parts
+        begin += sum(map(len, parts))
+        length = STRETCH if parts else 2 * length
+
+
+def _ends(letter: str, before: str, after: str, language: str) -> bool:
+    """Tell whether a sentence ends where sentencex says so.
+
+    Args:
+        letter: the first of the sentence.
+        before: its end.
+        after: what follows.
+    """
+    if letter.isupper() and after.lstrip(f"{EITHER}{CLOSING}—–- ")[:1].islower():
+        return False  # "Go!" he cried.
     if not before[-1].isspace():
         is_number_or_name = before.endswith((".", "．")) and not before.endswith("..")
         is_quoted = before[-1] in CLOSING + EITHER and _script(after[0]) in ("HIRAGANA", "HANGUL")  # 「はい。」と
-        return is_number_or_name or is_quoted or after[0] in CLOSING
-    *_, word = before.split()
-    word = word.lstrip(EITHER + OPENING)
+        return not (is_number_or_name or is_quoted or after[0] in CLOSING)
+    word = before.rsplit(maxsplit=1)[-1].strip().lstrip(EITHER + OPENING)
+    if _script(word[:1] or ".") in CJK_LINES:
+        word = "".join(filter(str.isascii, word))  # 他是Dr.
     if not word.endswith("."):
-        return False
+        return True
+    is_alone = before.strip() == word
     word = word.removesuffix(".").split("-")[-1]  # J.-C., Dipl.-Ing.
-    is_ordinal = word.isdecimal() and len(word) <= 3
+    if word.isdecimal():
+        return not (len(word) <= 3 and (is_alone or language in ORDINAL_LANGUAGES))
     is_initial = len(word) == 1 and word.upper() != word.lower()
-    return is_ordinal or is_initial or word in ABBREVIATIONS.get(language, ())
+    always, numbers = abbreviations(language)
+    names = {word, word[:1].lower() + word[1:]} if len(word) > 2 else {word}
+    return not (is_initial or names & always or (names & numbers and after.lstrip(EITHER + OPENING)[:1].isdigit()))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -171,64 +254,107 @@ def _goes_on(before: str, after: str, language: str) -> bool:
 # ---------------------------------------------------------------------------------------------
 
 
-def max_seconds(tokens: TokenConfig) -> float:
-    """Return how long a piece may take, as estimated."""
-    return MAX_SHARE * tokens.longest_s
+def _count_ids(texts: list[str], tokenizer: Tokenizer) -> list[int]:
+    counts: list[int] = []
+    for begin in range(0, len(texts), BATCH):
+        counts += map(len, tokenizer.encode_batch_fast(texts[begin : begin + BATCH], add_special_tokens=False))
+    return counts
 
 
-def _cut(sentence: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str) -> list[str]:
-    """Cut a sentence that is too long where it costs least: the best way to each place, from left to right."""
+def _fit(pieces: list[str], tokenizer: Tokenizer, tokens: TokenConfig, language: str) -> list[str]:
+    """Cut what is too long, and measure and cut the parts again until all fit."""
+    most_ids, most_seconds = tokens.max_input_semantic_length, max_seconds(tokens)
+    sample = max(pieces, key=len)[:SAMPLE]
+    ids_per_second = _count_ids([sample], tokenizer)[0] / estimate_seconds(sample)
 
-    def count_ids(texts: list[str]) -> list[int]:
-        return [len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    def fit(piece: str, measured: bool) -> list[str]:
+        seconds = estimate_seconds(piece)
+        if seconds > most_seconds and len(piece) > 1:
+            share = max(seconds / most_seconds, seconds * ids_per_second / most_ids)
+        elif measured and counts[piece] > most_ids and len(piece) > 1:
+            share = counts[piece] / most_ids
+        else:
+            return [piece]
+        return [part for one in _cut(piece, share, language) for part in fit(one, False)]
 
-    both, *each = count_ids(["a b", "a", "b"])
-    space = both - sum(each)  # ids of a space between words: it has one of its own where letters are read
-
-    def measure(texts: list[str]) -> tuple[list[float], list[float]]:
-        """Measure each text by its ids and by its seconds, as shares of what Bark can take."""
-        ids = [
-            (count + space * text[-1:].isspace()) / tokens.max_input_semantic_length
-            for text, count in zip(texts, count_ids(texts), strict=True)
-        ]
-        return ids, [estimate_seconds(text) / max_seconds(tokens) for text in texts]
-
-    if max(map(max, measure([sentence]))) <= 1:
-        return [sentence]
-    words = [word for word in ATOM.findall(sentence) if word]
-    shares = zip(words, *measure(words), strict=True)
-    atoms = [atom for word, *share in shares for atom in ([word] if max(share) <= 1 else word)]
-    ids, seconds = (list(accumulate(shares, initial=0.0)) for shares in measure(atoms))
-    spoken = list(accumulate(map(_is_spoken, atoms), initial=0))
-    begins = list(accumulate(map(len, atoms), initial=0))
-    inner = list(accumulate(map(len, _sentences(sentence.translate(QUOTES), language)), initial=0))
-    ends = {bisect.bisect_right(begins, place) - 1 for place in inner}  # of inner sentences, as numbers of atoms
-
-    costs, cuts = [0.0], [0]
-    for end in range(1, len(atoms) + 1):
-        ways = []
-        for begin in range(end - 1, -1, -1):
-            part = max(ids[end] - ids[begin], seconds[end] - seconds[begin])
-            if part > 1 and ways:
-                break
-            silence = FORBIDDEN * (spoken[end] == spoken[begin])
-            ways.append((costs[begin] + PIECE + part**2 + silence, begin))
-        cost, begin = min(ways)
-        costs.append(cost + (0 if end in ends or end == len(atoms) else _price(atoms[end - 1], atoms[end])))
-        cuts.append(begin)
-
-    places = [len(atoms)]
-    while places[-1]:
-        places.append(cuts[places[-1]])
-    return ["".join(atoms[begin:end]).strip() for begin, end in pairwise(places[::-1])]
+    counts: dict[str, int] = {}
+    cut: dict[str, list[str]] = {}
+    pieces = [part for piece in pieces for part in fit(piece, False)]
+    while new := [piece for piece in dict.fromkeys(pieces) if piece not in counts]:
+        counts |= zip(new, _count_ids(new, tokenizer), strict=True)
+        cut |= {piece: fit(piece, True) for piece in new}
+        while any(cut.get(piece, [piece]) != [piece] for piece in pieces):
+            pieces = [part for piece in pieces for part in cut.get(piece, [piece])]
+    groups: list[list[str]] = []
+    seconds, is_read = 0.0, True
+    for piece in pieces:
+        more = estimate_seconds(piece) + _seconds(" ")
+        if groups and not (counts[piece] and is_read) and seconds + more <= max_seconds(tokens):
+            groups[-1].append(piece)
+            seconds, is_read = seconds + more, is_read or counts[piece] > 0
+        else:
+            groups.append([piece])
+            seconds, is_read = more, counts[piece] > 0
+    joined = [" ".join(group) for group in groups]
+    if len(joined) < len(pieces) and max(_count_ids(joined, tokenizer)) <= tokens.max_input_semantic_length:
+        return joined
+    return pieces
 
 
-def _price(before: str, after: str) -> float:
-    """Say how bad it is to cut between two atoms of a sentence."""
-    if unicodedata.category(after[0]).startswith("M") or "\u200d" in (before[-1], after[0]):
-        return FORBIDDEN  # they make one character
-    if CLAUSE.search(before.rstrip()):
-        return AT_CLAUSE
-    if COMMA.search(before.rstrip()):
-        return AT_COMMA
+def _cut(text: str, share: float, language: str) -> list[str]:
+    """Cut a text where it costs least, from left to right.
+
+    Args:
+        share: of what a piece can hold, that the text takes; more than 1.
+    """
+    sizes = list(accumulate(map(_seconds, text), initial=0.0))
+    room = sizes[-1] / share
+    places = list(_places(text, sizes, room))
+    spoken = list(accumulate(map(str.isalnum, text), initial=0))
+    inner = set(accumulate(map(len, _sentences(text.translate(QUOTES), language))))
+
+    def cost(end: int) -> float:
+        part = (sizes[end] - sizes[begin]) / room
+        more = PIECE * (math.ceil(left - part - 1e-9) - count + 1)
+        silence = FORBIDDEN * (spoken[begin] == spoken[end] or spoken[end] == spoken[-1])
+        return more + UNEVEN * (part - left / count) ** 2 + silence + (0 if end in inner else _price(text, end))
+
+    begin, first, parts = 0, 0, []
+    while (left := (sizes[-1] - sizes[begin]) / room) > 1 + 1e-9 and first < len(places):
+        count = math.ceil(left - 1e-9)
+        last = bisect_right(places, sizes[begin] + room * (1 + 1e-9), lo=first, key=sizes.__getitem__)
+        end = min(places[first : max(last, first + 1)], key=cost)
+        parts.append(text[begin:end])
+        begin, first = end, bisect_right(places, end, lo=first)
+    return [part for part in map(str.strip, (*parts, text[begin:])) if part]
+
+
+def _places(text: str, sizes: list[float], room: float) -> Iterable[int]:
+    """Yield where a text may be cut: after its words, and within those that are too long."""
+    for atom in ATOM.finditer(text):
+        begin, end = atom.span()
+        count = math.ceil((sizes[end] - sizes[begin]) / room)
+        for n in range(1, count):
+            near = begin + (end - begin) * n // count
+            yield next((place for place in range(near, min(near + NEARBY, end)) if not _is_joined(text, place)), near)
+        if begin < end < len(text):
+            yield end
+
+
+def _is_joined(text: str, place: int) -> bool:
+    """Tell whether the characters before and after a place make one."""
+    return unicodedata.category(text[place]).startswith("M") or "\u200d" in text[place - 1 : place + 1]
+
+
+def _price(text: str, place: int) -> float:
+    """Say how bad it is to cut a text at a place within it."""
+    before = text[max(0, place - NEARBY) : place]
+    words = before.rstrip()
+    if _is_joined(text, place):
+        return FORBIDDEN
+    if words and not words[-1].isalnum():
+        if CLAUSE.search(words):
+            return AT_CLAUSE
+        if COMMA.search(words):
+            return AT_COMMA
     return AT_SPACE if before[-1].isspace() else AT_CHARACTER

@@ -1,6 +1,7 @@
 """Texts to pieces: sentences in all of Bark's languages, what is too long cut, nothing lost."""
 
 import random
+import time
 
 import hf
 import pytest
@@ -138,7 +139,19 @@ def test_random_texts_fit_and_lose_nothing():
         *"ab AB .?!…。！？।\n\r\t\u2028\x85\x0c\x00\ufeff\u200d\u0301\u00a0\u3000é你ハ한है'\"“”«»「」()[]0１.,;:—-¿¡"
     ]
     alphabet += ["Mr. ", "XIV. ", "3. ", "г. ", "https://a.b/c ", "...", "👩\u200d👧", "word " * 9]
-    for seed in range(100):
+    alphabet += [
+        "\n- ",
+        "\n\n000\n\n",
+        "$5.50 ",
+        "12:05",
+        "1,000,000 ",
+        "1990s",
+        "\n# A\n",
+        "| a | b |\n",
+        "e.g. ",
+        "5 km ",
+    ]
+    for seed in range(300):
         rng = random.Random(seed)
         letters = rng.sample(alphabet, rng.randrange(2, len(alphabet)))
         text = "a" + "".join(rng.choices(letters, k=rng.choice([3, 40, 200])))
@@ -149,6 +162,144 @@ def test_random_texts_fit_and_lose_nothing():
             assert piece == " ".join(piece.split()) != ""
             assert len(tokenizer.encode(piece, add_special_tokens=False).ids) <= tokens.max_input_semantic_length
             assert sentences.estimate_seconds(piece) < sentences.max_seconds(tokens) + 1e-6
+
+
+ONE = {
+    "de": ["Es steht auf Abb. 3 oben.", "Das ist Frl. Müller.", "Es kam vgl. Bd. Zwei heraus.", "Am 3. Mai kam er."],
+    "en": [
+        "Use a tool, e.g. The Hammer.", "It is approx. 6 miles.", "He drove to Ft. Knox.", "See Fig. 3, Vol. 2 here.",
+        "Look, i.e. Read it.", "We climbed Mt. Fuji.", "Cats vs. Dogs is on.", "Ask Sgt. Pepper now.",
+        "See p. 12 there.", "Wait... what?", '"Go!" he cried.', "The price is $3.50 now.", "Well, Gen. Lee came.",
+    ],
+    "es": ["Vino Dña. Ana hoy.", "Son aprox. 6 metros.", "Es el nº. 5 aquí."],
+    "fr": ["Voici Mlle. Dupont ici.", "Il y a Mgr. Martin.", "C'est le no. 5 ici."],
+    "hi": ["यह डॉ. शर्मा है।", "यह पं. नेहरू है।", "कीमत रु. 500 है।"],
+    "it": ["Ecco la Dott.ssa Rossi qui.", "Vedi pag. 10 qui.", "Sono circa. 6 qui."],
+    "ja": ["彼はDr. Kimです。"],
+    "ko": ["그는 Dr. Kim입니다."],
+    "pl": ["To jest mgr. Nowak tutaj.", "Jest ok. 6 osób.", "Przy ul. Długiej stoi.", "Był tu ks. Jan."],
+    "pt": ["A Profa. Ana veio.", "São aprox. 6 metros.", "Na av. Brasil mora.", "Veja a pág. 10 aqui."],
+    "ru": ["Это г-н. Иванов здесь.", "Он живёт на наб. Мойки.", "Смотри рис. 2 здесь.", "Там ок. 6 человек."],
+    "tr": ["Bu Doç. Can geldi.", "Bak Cad. No. 5 var.", "Yani bkz. Sayfa iki.", "O 2. Dünya Savaşı idi."],
+    "zh": ["他是Dr. Kim先生。"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "sentence"), [(key, one) for key, found in ONE.items() for one in found])
+def test_no_sentence_ends_after_an_abbreviation(language, sentence):
+    before, after = {"hi": ("वह आया।", "वह गया।"), "zh": ("是。", "不。"), "ja": ("はい。", "ええ。")}.get(
+        language, ("Ooo.", "Eee.")
+    )
+    expected = [before, sentence, after]
+    assert sentences.split(" ".join(expected), *BARK, language) == expected
+
+
+def test_abbreviations_are_known_for_every_language():
+    for language in LANGUAGES:
+        always, numbers = sentences.abbreviations(language)
+        assert always, language
+        assert not any(word.endswith(".") for word in always | numbers), language
+
+
+def test_a_sentence_may_end_after_what_looks_like_an_abbreviation():
+    for expected in (
+        ["He has no tel.", "I will call."],
+        ["It was 1990.", "He left."],
+        ["He ate apples etc.", "They left."],
+    ):
+        assert sentences.split(" ".join(expected), *BARK) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Chapter One\nIt was late and the wind blew.", ["Chapter One", "It was late and the wind blew."]),
+        ("# A title\nsome text\n## More\nand text", ["# A title", "some text", "## More", "and text"]),
+        ("Title\n=====\nText here.", ["Title =====", "Text here."]),
+        ("- milk\n- two eggs\n* bread\n• salt", ["- milk", "- two eggs", "* bread", "• salt"]),
+        ("You need:\n1. milk\n2. eggs\n10) salt", ["You need:", "1. milk", "2. eggs", "10) salt"]),
+        ("- milk and\n  honey\n- eggs", ["- milk and honey", "- eggs"]),
+        ("- milk\nthen we go home", ["- milk", "then we go home"]),
+        ("| Name | Age |\n|---|---|\n| Ann | 5 |", ["| Name | Age | |---|---|", "| Ann | 5 |"]),
+        ("Name\tAge\nAnn\t5", ["Name Age", "Ann 5"]),
+        ("— Vamos.\n— No quiero ir hoy.", ["— Vamos.", "— No quiero ir hoy."]),
+        ("the old man went to see\nLondon and the sea", ["the old man went to see London and the sea"]),
+        ("第一章\n昔々あるところにおじいさんがいました。", ["第一章", "昔々あるところにおじいさんがいました。"]),
+        ("It was cold,\nBut I went.", ["It was cold, But I went."]),
+        ("1. Eat. 2. Sleep.", ["1. Eat.", "2. Sleep."]),
+        ("1. 2. 3. 4.", ["1. 2.", "3. 4."]),
+    ],
+)
+def test_headings_items_and_rows_end_with_their_line(text, expected):
+    assert sentences.split(text, *BARK) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["000", "Hello.\n\n000\n\nBye.", "He came. 00. He left.", "1 000 000", "😀 Hello. 😀😀"]
+)
+def test_every_piece_has_something_to_say(text):
+    tokenizer, tokens = CHECKPOINTS[2]
+    for piece in sentences.split(text, tokenizer, tokens):
+        assert 0 < len(tokenizer.encode(piece, add_special_tokens=False).ids) <= tokens.max_input_semantic_length
+
+
+def test_a_piece_is_measured_as_it_is_spoken():
+    """What a tokenizer makes of two parts is not always the sum: here a number is longer as a whole."""
+    tokenizer, tokens = CHECKPOINTS[2]
+    text = "We have 777,777,777 and 777,777,777 of them, or 373,373,373,373 of all, " * 20
+    pieces = sentences.split(text, tokenizer, tokens)
+    assert characters("".join(pieces)) == characters(text)
+    sizes = [len(tokenizer.encode(piece, add_special_tokens=False).ids) for piece in pieces]
+    assert max(sizes) <= tokens.max_input_semantic_length
+
+
+SHAPES = [
+    *(
+        "1. 2. 3. ",
+        "a. ",
+        "A. ",
+        "(",
+        '"a. ',
+        "word ",
+        "a ",
+        "a, ",
+        "...",
+        "!",
+        "x",
+        "“a. B” ",
+        "- milk\n",
+        "\n",
+        "A\n",
+    ),
+    *(
+        "0",
+        "字",
+        "字。",
+        "😀",
+        "a\u0301",
+        "\u0301",
+        "| a | b |\n",
+        "Mr. ",
+        "a\tb\n",
+        ", ",
+        "e.g. ",
+        "「字。」",
+        "1.\n",
+        "\u200d",
+    ),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_time_is_linear(shape):
+    def seconds(length: int) -> float:
+        text, start = ("x" + shape * length)[:length], time.process_time()
+        pieces = sentences.split(text, *BARK)
+        taken = time.process_time() - start
+        assert characters("".join(pieces)) == characters(text)
+        return taken
+
+    assert seconds(60_000) < 8 * (seconds(15_000) + 0.03)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -40,7 +40,7 @@ NO_NOUN = (
 _first = r"(?<![\d.,'_/:])(?<!\d )[1-9]\d{0,2}\K"
 GROUPS: Rules = (
     # A space joins numbers only where it looks so: after one or two digits, or before thousands.
-    (rf"(?:{_first}(?<!\d{{3}})|{_first}(?= 000)) (?=\d{{3}}(?: \d{{3}}){{0,4}}(?![ .:/-]?\d))", GROUP),
+    (rf"{_first}(?:(?<!\d{{3}})|(?= 000)) (?=\d{{3}}(?: \d{{3}}){{0,4}}(?![ .:/-]?\d))", GROUP),
     (rf"{_first}(?:['_{THIN}](?=\d{{3}}(?!\d))|\.(?=\d{{3}}\.\d{{3}}(?!\d)))", GROUP),
     (r"(?<![\d.,/:])[1-9]\d{0,2}\K,(?=\d{3}(?!\d))", GROUP),
     *((rf"{GROUP}\d{{3}}\K[,'_. {THIN}](?=\d{{3}}(?!\d))", GROUP) for _ in range(4)),
@@ -67,23 +67,22 @@ DATES: Rules = (
     (MONTH, ""),
     (rf"\b0(?=\d{ORDINAL} of )", ""),
     # May 5, 5 May, May 1968
-    (rf"\b{MONTH_NAME} \d\d?\K(?![\d:./%°'{ORDINAL}{RANGE}-]){NO_NOUN}", ORDINAL),
+    (rf"(?<= )\d\d?\K(?<={MONTH_NAME} \d|{MONTH_NAME} \d\d)(?![\d:./%°'{ORDINAL}{RANGE}-]){NO_NOUN}", ORDINAL),
     (rf"(?<![\d.,:/-])\d\d?\K (?={MONTH_NAME}\b)", f"{ORDINAL} of "),
     (rf"{ORDINAL} of {MONTH_NAME}\K,? (?={_year}\b)", ", "),
     (rf"(?<!the) (?=\d\d?{ORDINAL} of )", " the "),
-    (rf"(?:\b{MONTH_NAME},?|{ORDINAL},?) {_year}\K(?![\d%]|[.,:/]\d){NO_NOUN}", YEAR),
+    (rf"(?<={MONTH_NAME} |{MONTH_NAME}, |{ORDINAL} |{ORDINAL}, ){_year}\K(?![\d%]|[.,:/]\d){NO_NOUN}", YEAR),
 )
 
+BEFORE_YEARS = (
+    "[Ii]n|[Ss]ince|[Uu]ntil|[Tt]ill|[Yy]ear|[Dd]uring|[Cc]irca|[Bb]orn|[Dd]ied|[Bb]y|[Ff]rom|[Tt]o|[Oo]f|[Bb]efore|"
+    "[Aa]fter|[Ee]arly|[Ll]ate|[Mm]id|[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|[Tt]he|[Cc]opyright"
+)
 _not_more = rf"(?![\d%°$£€{YEAR}]|[.,:/]\d)"
 YEARS: Rules = (
     (r"(?<!\d)(?:1[1-9]|20)\d0\K'?s\b", YEAR + PLURAL),
     (r"(?<![\d.,$])[2-9]0\K'?s\b", PLURAL),
-    (
-        rf"(?:©|\b(?:[Ii]n|[Ss]ince|[Uu]ntil|[Tt]ill|[Yy]ear|[Dd]uring|[Cc]irca|[Bb]orn|[Dd]ied|[Bb]y|[Ff]rom|[Tt]o|[Oo]f|"
-        rf"[Bb]efore|[Aa]fter|[Ee]arly|[Ll]ate|[Mm]id|[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|[Tt]he|"
-        rf"[Cc]opyright)) {_year}\K{_not_more}{NO_NOUN}",
-        YEAR,
-    ),
+    (rf"(?<=\b(?:{BEFORE_YEARS}) |© ){_year}\K{_not_more}{NO_NOUN}", YEAR),
     (rf"\((?:born |died |c\. )?{_year}\K(?=\))", YEAR),
     (rf"(?<![\d.,:/$£€-]){_year}\K(?=[{RANGE}-](?:{_year}|\d\d)(?![\d.,%$£€-]))", YEAR),
     (rf"{YEAR}[{RANGE}-]{_year}\K(?!\d)", YEAR),
@@ -105,7 +104,7 @@ PHONES: Rules = (
     ),
     (r"(?:(?<![\d.,-])\d+(?=-\d+-\d)|\G(?<=-)\d+)\K-(?=\d)", f"{DIGITS}, "),
     (rf"{DIGITS}, \d+\K(?!\d)(?!{DIGITS})", DIGITS),
-    (rf"\b(?:[Cc]all|[Dd]ial|P I N|[PpZz][Ii][NnPp]|[Cc]ode) \d{{3,}}\K(?![\d{DIGITS}%]|[.,:]\d){NO_NOUN}", DIGITS),
+    (rf"(?<=\b(?:[Cc]all|[Dd]ial|[PpZz][Ii][NnPp]|[Cc]ode) )\d{{3,}}\K(?![\d{DIGITS}%]|[.,:]\d){NO_NOUN}", DIGITS),
 )
 
 TIMES: Rules = (

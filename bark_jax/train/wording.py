@@ -55,29 +55,13 @@ BEFORE_DECOMPOSITION: Rules = (
 )
 LETTERS = {
     "[ßẞ]": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "[øØ]": "o", "[łŁ]": "l", "[đĐðÐ]": "d", "[þÞ]": "th",
-    "ı": "i", "[ħĦ]": "h", "[ŧŦ]": "t", "[ŋŊ]": "ng", "ĸ": "k", "[əƏ]": "e",
+    "ı": "i",
 }  # fmt: skip
 CHARACTERS: Rules = (
     (r"[\p{Mn}\p{Me}]", ""),
-    *{
-        "ß|ẞ": "ss",
-        "æ": "ae",
-        "Æ": "Ae",
-        "œ": "oe",
-        "Œ": "Oe",
-        "[øØ]": "o",
-        "[łŁ]": "l",
-        "[đĐðÐ]": "d",
-        "[þÞ]": "th",
-        "ı": "i",
-        "[ħĦ]": "h",
-        "[ŧŦ]": "t",
-        "[ŋŊ]": "ng",
-        "ĸ": "k",
-        "[əƏ]": "e",
-    }.items(),
+    *LETTERS.items(),
     *digits_of_all_scripts(),
-    (r"[\s\x1c-\x1f]+", " "),
+    (r"[\s\x1c-\x1f]{2,}|[^\S ]|[\x1c-\x1f]", " "),
     ("[‘’‛′`]", "'"),
     ("[“”„‟″«»]|''", '"'),
     ("[‐‑]", "-"),
@@ -156,18 +140,18 @@ ABBREVIATED: Rules = (
 )
 
 _reign = r"(?:[IVX]{2,}\b|[VX]\b(?!\. [A-Z])|I\b(?=[,;:.!?)]|$))"
+BEFORE_NUMERALS = (
+    "War|Chapter|Part|Volume|Act|Scene|Book|Section|Phase|Appendix|Article|Type|Class|Level|Stage|Round|Episode|Season|"
+    "Psalm|Bowl|Title|Grade"
+)
+MONARCHS = (
+    "Henry|Louis|Elizabeth|George|Edward|Charles|James|William|Richard|Paul|Benedict|Pius|John|Gregory|Napoleon|"
+    "Alexander|Nicholas|Philip|Catherine|Peter|Mary|Francis|Frederick|Ivan|Leo|Ramses|Ptolemy|Wilhelm|Christian|Gustav|"
+    "Harald|Carlos|Felipe|Margaret|Innocent|Clement|Urban|Otto|Robert|David"
+)
 ROMAN_NUMERALS: Rules = (
-    (
-        r"\b(?:War|Chapter|Part|Volume|Act|Scene|Book|Section|Phase|Appendix|Article|Type|Class|Level|Stage|Round|"
-        r"Episode|Season|Psalm|Bowl|Title|Grade) [IVX]{1,7}\K(?![\w'])",
-        ROMAN,
-    ),
-    (
-        rf"\b(?:Henry|Louis|Elizabeth|George|Edward|Charles|James|William|Richard|Paul|Benedict|Pius|John|Gregory|"
-        rf"Napoleon|Alexander|Nicholas|Philip|Catherine|Peter|Mary|Francis|Frederick|Ivan|Leo|Ramses|Ptolemy|Wilhelm|"
-        rf"Christian|Gustav|Harald|Carlos|Felipe|Margaret|Innocent|Clement|Urban|Otto|Robert|David)\K (?={_reign})",
-        f" the {REIGN}",
-    ),
+    (rf"(?<=\b(?:{BEFORE_NUMERALS}) )[IVX]{{1,7}}\K(?![\w'])", ROMAN),
+    (rf" (?={_reign})(?<=\b(?:{MONARCHS}) )", f" the {REIGN}"),
     (rf"{REIGN}[IVX]{{1,7}}\K", ROMAN + ORDINAL),
     (REIGN, ""),
     *((rf"\b{'X' * n}(?=(?:IX|IV|V?I{{0,3}}){ROMAN})", str(n)) for n in (3, 2, 1)),
@@ -179,7 +163,8 @@ ROMAN_NUMERALS: Rules = (
 CAPITALS: Rules = (
     (r"\bC#", "C sharp"),
     (r"(?<![A-Z]{2} )\bUS\b(?! [A-Z]{2})", f"US{SPELL}"),
-    (rf"\b(?:{INITIALS.replace(' ', '|')})\K(?![A-Za-z])|\b[A-Z]{{2,4}}\K(?=&[A-Z]\b)", SPELL),
+    (rf"\b[A-Z]{{2,5}}(?![A-Za-z])\K(?<=\b(?:{INITIALS.replace(' ', '|')}))", SPELL),
+    (r"\b[A-Z]{2,4}\K(?=&[A-Z]\b)", SPELL),
     (rf"\b(?!(?:{_unspelt})\b)[B-DF-HJ-NP-TV-XZ]{{2,5}}\K(?![A-Za-z'{SPELL}])", SPELL),
     (r"\b[A-Z]{2,4}\Ks\b", f"{SPELL}'s"),
     *((rf"\b[A-Z]{{{n}}}\K(?=[A-Z]{SPELL})", f"{SPELL} ") for n in (4, 3, 2, 1)),
@@ -201,7 +186,7 @@ MARKS: Rules = (
     (r"(?<![a-z])'|'(?![a-z])", ""),
     (r"[^\P{P}',.?!]|[<>~^`¨´]", " "),
     (rf"[^{SPOKEN}{TAG}]\K(?=[a-z])", " "),
-    (r"\s+", " "),
+    (" {2,}", " "),
     (r" (?=[,.?!])", ""),
     (r"([,.?!])(?=\1)", ""),
     (r",(?=[.?!])|(?<=[.?!]),", ""),
