@@ -54,12 +54,12 @@ DATES: Rules = (
     (r"\d\K(?:[sS][tT]|[nN][dD]|[rR][dD]|[tT][hH])\b", ORDINAL),
     # Each in its own order: month/day/year (day/month/year where no month has that number), day.month.year, and
     # year-month-day.
-    (rf"(?<![\d/]){_month}\K/(?={_day}/\d{{4}}(?![\d/]))", f"{MONTH} "),
-    (rf"(?<![\d/]){_late_day}\K/(?={_month}/\d{{4}}(?![\d/]))", f"{ORDINAL} of "),
+    (rf"(?<![\d/]){_month}\K/(?={_day}/(?:\d\d)?\d\d(?![\d/]))", f"{MONTH} "),
+    (rf"(?<![\d/]){_late_day}\K/(?={_month}/(?:\d\d)?\d\d(?![\d/]))", f"{ORDINAL} of "),
     (rf"(?<![\d.]){_day}\K\.(?={_month}\.\d{{4}}(?![\d.]))", f"{ORDINAL} of "),
-    (rf"{ORDINAL} of \d\d?\K[/.](?=\d{{4}})", f"{MONTH}, "),
-    (r"(?<![\d-])\d{4}\K-(?=(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-]))", f"{YEAR}, "),
-    (rf"{YEAR}, \d\d\K-", f"{MONTH} "),
+    (rf"{ORDINAL} of \d\d?\K[/.](?=\d\d)", f"{MONTH}, "),
+    (r"(?<![\d/-])\d{4}\K[/-](?=(?:0[1-9]|1[0-2])[/-](?:0[1-9]|[12]\d|3[01])(?![\d-]))", f"{YEAR}, "),
+    (rf"{YEAR}, \d\d\K[/-]", f"{MONTH} "),
     *((rf"\b0?{number}{MONTH}", month + MONTH) for number, month in enumerate(MONTHS, 1)),
     (rf"{MONTH} 0?(?=\d)", f" {MONTH}"),
     (rf"{MONTH}\d\d?\K(?![\d/])", ORDINAL),
@@ -71,7 +71,7 @@ DATES: Rules = (
     (rf"(?<![\d.,:/-])\d\d?\K (?={MONTH_NAME}\b)", f"{ORDINAL} of "),
     (rf"{ORDINAL} of {MONTH_NAME}\K,? (?={_year}\b)", ", "),
     (rf"(?<!the) (?=\d\d?{ORDINAL} of )", " the "),
-    (rf"(?<={MONTH_NAME} |{MONTH_NAME}, |{ORDINAL} |{ORDINAL}, ){_year}\K(?![\d%]|[.,:/]\d){NO_NOUN}", YEAR),
+    (rf"(?<={MONTH_NAME} |{MONTH_NAME}, |{ORDINAL} |{ORDINAL}, ){_year}\K(?![\d%]|'?s\b|[.,:/]\d){NO_NOUN}", YEAR),
 )
 
 BEFORE_YEARS = (
@@ -80,6 +80,8 @@ BEFORE_YEARS = (
 )
 _not_more = rf"(?![\d%°$£€{YEAR}]|[.,:/]\d)"
 YEARS: Rules = (
+    (r"(?<![\d.,])1000s\b", "thousands"),
+    (r"(?<![\d.,])100s(?= of\b)", "hundreds"),
     (r"(?<!\d)(?:1[1-9]|20)\d0\K'?s\b", YEAR + PLURAL),
     (r"(?<![\d.,$])[2-9]0\K'?s\b", PLURAL),
     (rf"(?<=\b(?:{BEFORE_YEARS}) |© ){_year}\K{_not_more}{NO_NOUN}", YEAR),
@@ -92,13 +94,13 @@ YEARS: Rules = (
 )
 
 PHONES: Rules = (
-    (r"(?<![\d.])\(?\d{3}\)?[-. ]\d{3}\K[-. ](?=\d{4}(?!\d))", f"{DIGITS}, "),
+    (r"(?<![\d.])\(?\d{3}(?:\)[-. ]?|[-. ])\d{3}\K[-. ](?=\d{4}(?!\d))", f"{DIGITS}, "),
     (rf"(?<!\d)\d{{3}}\K[-.) ]+(?=\d{{3}}{DIGITS}, )", f"{DIGITS}, "),
     (rf"(?<!\d)\d{{1,3}}\K[- ]\(?(?=\d{{3}}{DIGITS}, )", f"{DIGITS}, "),
     (r"(?<![\d.,-])\d{3}\K-(?=\d{4}(?![\d-]))(?!\d\d00)", f"{DIGITS}, "),
     # +44 20 7946 0958, 020 7946 0958; then chains of hyphens
     (
-        r"(?:\+\d{1,3}(?=[ -]\(?\d{2,4}\)?[ -]?\d{3})|(?<![\d.,:/])0\d{2,4}(?=[ -]\d{3})|\G(?<=[ .(-])\d{2,4})"
+        r"(?:\+\d{1,3}(?=[ -]\(?\d{2,4}\)?[ -]?\d{3})|(?<![\d.,:/])0\d{2,4}(?=\)?[ -]\d{3})|\G(?<=[ .(-])\d{2,4})"
         r"\)?\K[ .-]\(?(?=\d{2})",
         f"{DIGITS}, ",
     ),
@@ -173,7 +175,7 @@ OTHER_UNITS = {
     "dBA?": "decibels", "ft": "feet", "yds?": "yards", "mi": "miles", "lbs?": "pounds", "oz": "ounces",
     "(?:hrs?|h)": "hours", "mins?": "minutes", "secs?": "seconds", "yrs?": "years", "wks?": "weeks", "gal": "gallons",
     "px": "pixels", "mph": "miles per hour", "kph": "kilometers per hour", "fps": "frames per second",
-    "dpi": "dots per inch", "rpm": "revolutions per minute",
+    "ppm": "parts per million", "dpi": "dots per inch", "rpm": "revolutions per minute",
 }  # fmt: skip
 _end = r"(?![A-Za-z'])"
 MEASURES: Rules = (
@@ -190,6 +192,8 @@ MEASURES: Rules = (
     (rf"(?:meters|feet|miles|yards)\K[{SQUARED}{CUBED}]", ""),
     (rf"(?:meters|miles|feet|watts|liters)\K/hr?{_end}", " per hour"),
     (rf"(?:meters|miles|feet|bytes|bits|liters|grams)\K/s(?:ec)?{_end}", " per second"),
+    (rf"(?:meters|liters|grams)\K/min{_end}", " per minute"),
+    (r"(?:dollars|cents|pounds|pence|euros|liters|meters|miles|grams)\K/(?=[a-z])", " per "),
     (r" ?° ?C\b", " degrees celsius"),
     (r" ?° ?F\b", " degrees fahrenheit"),
     (r" ?°", " degrees "),
@@ -197,7 +201,7 @@ MEASURES: Rules = (
     (r"(?<![\d.,/])1 inches\b", "1 inch"),
     (r"(?<![\d.,/])1 pence\b", "1 penny"),
     (rf"(?<![\d.,/])1 (?:[a-z]+ )?{_nouns}\Ks\b", ""),
-    (r"\d\Kx(?=\d)", " by "),
+    (r"\d\K(?:x| [x×X] )(?=\d)", " by "),
     (r"\d\Kx(?= [a-z])", " times"),
 )
 
@@ -205,7 +209,8 @@ _denominator = r"(?:[3-9]|1\d|20|32|64|100|1000)(?![\d/])"
 FRACTIONS: Rules = (
     (r"(?<![\d/.])24/7(?![\d/])", "24 7"),
     (r"(?<![\d/.])9/11(?![\d/])", "9 11"),
-    (r"(?<![\d/.])50/50(?![\d/])", "50 50"),
+    (r"(?<![\d/.])50[/-]50(?![\d/])", "50 50"),
+    (r"\d\K-(?=\d/\d)", " "),
     (r"(?<![\d/.])\d+\K 1/2(?![\d/])", " and a half"),
     (r"(?<![\d/.])\d+\K (?=\d\d?/\d)", " and "),
     (r"(?<![\d/.])1/2(?= (?:an?|the|of|my|his|her|its|their|our|your|this|that)\b)", "half"),
@@ -219,7 +224,7 @@ FRACTIONS: Rules = (
     (r"(?<![\d/.])1/4(?![\d/])", "1 quarter"),
     (r"(?<![\d/.])\d\K/2(?![\d/])", " halves"),
     (r"(?<![\d/.])\d\K/4(?![\d/])", " quarters"),
-    (rf"(?<![\d/.])1/{_denominator}\K", ORDINAL),
+    (rf"(?<![\d/.])1/{_denominator}\K(?!{ORDINAL})", ORDINAL),
     (rf"(?<![\d/.])(?:\d|\d\d(?=/\d\d))/{_denominator}\K(?!{ORDINAL})", ORDINAL + PLURAL),
     (rf"/100{ORDINAL}", f" hundred{ORDINAL}"),
     (rf"/1000{ORDINAL}", f" thousand{ORDINAL}"),
@@ -230,7 +235,7 @@ FRACTIONS: Rules = (
 
 OPERATORS: Rules = (
     (rf"(?<![\w.)%°{YEAR}{ORDINAL}{PLURAL}])-(?=[$£€]?\.?\d)", " minus "),
-    (r"(?<=\d)-(?=[$£€]\d)", RANGE),
+    (r"(?<=\d)-(?=[$£€]\d)|(?<=[%°]|\d [ap] m)-(?=\d)", RANGE),
     (r"\d\K - (?=\d)", " minus "),
     (r"(?<=[\w)]) ?× ?|(?<=[\d)]) ?\* ?(?=[\d(])", " times "),
     ("÷", " divided by "),

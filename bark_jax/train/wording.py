@@ -45,9 +45,10 @@ BEFORE_DECOMPOSITION: Rules = (
     (r"\p{Cf}", ""),  # cannot be seen
     ("[™℠®]", ""),
     ("№", " No. "),
-    ("≠", " is not equal to "),
-    ("≤", " at most "),
-    ("≥", " at least "),
+    ("≠|!=", " is not equal to "),
+    ("≤|<=", " at most "),
+    ("≥|>=", " at least "),
+    (r"(?<!\S)[:;]-?[)(DP](?!\S)", ""),
     (r"(?<=\d)[\u00a0\u2007\u2009\u202f](?=\d{3})", THIN),
     ("²", SQUARED),
     ("³", CUBED),
@@ -68,7 +69,7 @@ CHARACTERS: Rules = (
     ("。", ". "),
     ("、", ", "),
     ("⁄", "/"),
-    (r"(?<=\d) ?[–‒] ?(?=\d)", RANGE),
+    (r"(?<=[\d%°]) ?[–‒] ?(?=[$£€]?\d)", RANGE),
     (r" ?− ?(?=[\d.])", " minus "),
     (" ?[—―–] ?|-{2,}", ", "),
 )
@@ -100,14 +101,15 @@ TITLES = {
     "Ft": "fort", "Gen": "general", "Col": "colonel", "Capt": "captain", "Lt": "lieutenant", "Sgt": "sergeant",
     "Rev": "reverend", "Gov": "governor", "Sen": "senator",
 }  # fmt: skip
+STREETS = {"St": "Street", "Ave": "Avenue", "Rd": "Road", "Blvd": "Boulevard"}  # after a name
 BEFORE_NUMBERS = {
     "No": "number", "Nos": "numbers", "[Ff]ig": "figure", "[Vv]ol": "volume", "[Cc]h": "chapter", "pp": "pages",
-    "p": "page",
+    "pg?": "page",
 }  # fmt: skip
 ABBREVIATIONS = {
     "[Dd]r": "doctor", "[Pp]rof": "professor", "vs": "versus", "etc": "etcetera", "[Aa]pprox": "approximately",
-    "[Jj]r": "junior", "[Ss]r": "senior", "[Dd]ept": "department", "[Ee]st": "established", "St": "street",
-    "Ave": "avenue", "Rd": "road", "Blvd": "boulevard", "Inc": "incorporated", "Ltd": "limited", "Corp": "corporation",
+    "[Jj]r": "junior", "[Ss]r": "senior", "[Dd]ept": "department", "[Ee]st": "established", "Mr": "mister",
+    "Mrs": "missus", "Ms": "miz", "Inc": "incorporated", "Ltd": "limited", "Corp": "corporation",
 }  # fmt: skip
 SHORT_MONTHS = {month[:3]: month for month in MONTHS if month != "May"} | {"Sept": "September"}
 # Said letter by letter though they have a vowel. All capitals without a vowel are, and all others are words.
@@ -124,18 +126,19 @@ ABBREVIATED: Rules = (
     (r"\b[iI]\.e\.,?", "that is"),
     (r"\bw/o\b", "without"),
     (r"\bPh\.?D\b", "P H D"),
+    (r"\bWW(?=II?\b)", "World War "),
     (r"(?<=\d):00(?= ?[aApP]\.?[mM]\b)", ""),
     (rf"(?<=\d) ?[aA]\.?[mM]\b(?:\.{GOES_ON})?", " a m"),
     (rf"(?<=\d) ?[pP]\.?[mM]\b(?:\.{GOES_ON})?", " p m"),
     *((rf"\b{short}\b\.?(?= ?\d)", month) for short, month in SHORT_MONTHS.items()),
     *((rf"\b{short}\.(?= ?\d)", word) for short, word in BEFORE_NUMBERS.items()),
-    (r"\b[A-Z][a-z]+ \KSt\b", "Street"),
+    *((rf"(?<=\b[A-Z][a-z]{{1,20}} |\d[a-z]{{2}} ){short}\b", word) for short, word in STREETS.items()),
     *((rf"\b{short}\b\.?(?= [A-Z])", word) for short, word in TITLES.items()),
-    (rf"\b(?:{'|'.join(ABBREVIATIONS)}|Street)\K\.{GOES_ON}", ""),
+    (rf"\b(?:{'|'.join(ABBREVIATIONS)}|{'|'.join(STREETS.values())})\K\.{GOES_ON}", ""),
     *((rf"\b{short}\b", word) for short, word in ABBREVIATIONS.items()),
     # Stops after initials: between them, before a name, before what goes on.
     (r"(?<![\w'])[A-Za-z]\K\.(?=[A-Za-z]\b)", " "),
-    (r"(?<![\w'])(?:[A-Z] ){0,3}[A-Z]\K\.(?=[,;:]| [a-z0-9])", ""),
+    (r"(?<![\w'])(?:[A-Z] ){0,3}[A-Z]\K\.(?=[,;:'-]| [a-z0-9])", ""),
     (r"(?<!\bU |\bU S |\bD )\b[A-HJ-Z]\K\.(?= [A-Z])", ""),
 )
 
