@@ -25,7 +25,7 @@ from itertools import accumulate, pairwise
 import sentencex
 from tokenizers import Tokenizer
 
-from bark_jax.text import check_text, collapse
+from bark_jax.text import check_text, collapse, count_ids
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import LANGUAGES
 
@@ -67,7 +67,6 @@ PIECE, UNEVEN, AT_CLAUSE, AT_COMMA, AT_SPACE, AT_CHARACTER, FORBIDDEN = 2, 2, 0.
 NEARBY = 8  # characters, within which a long word has a place to be cut
 STRETCH, LOOKAHEAD = 2500, 300  # characters, that sentencex is given at once, and that may change where they end
 SAMPLE = 2000  # characters, of which the ids of a longer text are estimated
-BATCH = 4096  # texts that are measured at once
 
 
 def split(text: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str | None = None) -> list[str]:
@@ -254,18 +253,11 @@ def _ends(letter: str, before: str, after: str, language: str) -> bool:
 # ---------------------------------------------------------------------------------------------
 
 
-def _count_ids(texts: list[str], tokenizer: Tokenizer) -> list[int]:
-    counts: list[int] = []
-    for begin in range(0, len(texts), BATCH):
-        counts += map(len, tokenizer.encode_batch_fast(texts[begin : begin + BATCH], add_special_tokens=False))
-    return counts
-
-
 def _fit(pieces: list[str], tokenizer: Tokenizer, tokens: TokenConfig, language: str) -> list[str]:
     """Cut what is too long, and measure and cut the parts again until all fit."""
     most_ids, most_seconds = tokens.max_input_semantic_length, max_seconds(tokens)
     sample = max(pieces, key=len)[:SAMPLE]
-    ids_per_second = _count_ids([sample], tokenizer)[0] / estimate_seconds(sample)
+    ids_per_second = count_ids([sample], tokenizer)[0] / estimate_seconds(sample)
 
     def fit(piece: str, measured: bool) -> list[str]:
         seconds = estimate_seconds(piece)
@@ -281,7 +273,7 @@ def _fit(pieces: list[str], tokenizer: Tokenizer, tokens: TokenConfig, language:
     cut: dict[str, list[str]] = {}
     pieces = [part for piece in pieces for part in fit(piece, False)]
     while new := [piece for piece in dict.fromkeys(pieces) if piece not in counts]:
-        counts |= zip(new, _count_ids(new, tokenizer), strict=True)
+        counts |= zip(new, count_ids(new, tokenizer), strict=True)
         cut |= {piece: fit(piece, True) for piece in new}
         while any(cut.get(piece, [piece]) != [piece] for piece in pieces):
             pieces = [part for piece in pieces for part in cut.get(piece, [piece])]
@@ -296,7 +288,7 @@ def _fit(pieces: list[str], tokenizer: Tokenizer, tokens: TokenConfig, language:
             groups.append([piece])
             seconds, is_read = more, counts[piece] > 0
     joined = [" ".join(group) for group in groups]
-    if len(joined) < len(pieces) and max(_count_ids(joined, tokenizer)) <= tokens.max_input_semantic_length:
+    if len(joined) < len(pieces) and max(count_ids(joined, tokenizer)) <= tokens.max_input_semantic_length:
         return joined
     return pieces
 

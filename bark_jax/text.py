@@ -23,14 +23,8 @@ from bark_jax.tokens import TokenConfig
 UNKNOWN = "[UNK]"  # by that name BERT's tokenizers and ours
 BERT_SPECIAL_TOKENS = ("[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]")
 SHOWN_CHARACTERS = 40  # of a text in a message
-SAID = (
-    "Cc",
-    "Cn",
-    "Co",
-    "Sc",
-    "Sm",
-    "So",
-)  # categories of characters, besides letters and numbers, that stand for words
+BATCH = 4096  # texts whose ids are counted at once
+SAID = ("Cc", "Cn", "Co", "Sc", "Sm", "So")  # categories of characters that stand for words, as letters and numbers do
 TOO_LONG = "shorten it, or read it in long form, with Bark.read or `speak --long-form`"  # the remedy
 TAG = re.compile(r"\[[^\[\]]{1,40}\]")  # [laughs]
 
@@ -142,6 +136,16 @@ def show(text: str) -> str:
 def _ids(text: str, tokenizer: Tokenizer) -> list[int]:
     with refusing_panics():
         return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def count_ids(texts: list[str], tokenizer: Tokenizer) -> list[int]:
+    """Count the ids of each text."""
+    counts: list[int] = []
+    for begin in range(0, len(texts), BATCH):
+        with refusing_panics():
+            encoded = tokenizer.encode_batch_fast(texts[begin : begin + BATCH], add_special_tokens=False)
+        counts += map(len, encoded)
+    return counts
 
 
 def encode(
