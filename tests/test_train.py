@@ -27,9 +27,11 @@ from bark_jax.codec import Codec
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.pipeline import Bark
+from bark_jax.text import unread
 from bark_jax.train import batches, data, evaluate, examples, loop, recipe, transformers, units
 from bark_jax.train import cli as training_command
 from bark_jax.train import codec as codec_training
+from bark_jax.train import run as training_run
 from bark_jax.train.run import Run
 from bark_jax.voices import Voice
 
@@ -426,7 +428,9 @@ def test_tokens_of_before_are_not_taught_with_a_new_codec(run, tmp_path):
     assert not (folder / "codes_lengths.npy").is_file()
 
 
-def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys):
+def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys, monkeypatch):
+    looked = []
+    monkeypatch.setattr(training_run, "unread", lambda text, tokenizer: looked.append(text) or unread(text, tokenizer))
     shutil.copytree(recordings, tmp_path / "recordings")
     path = tmp_path / "recordings" / "metadata.csv"
     path.write_text(path.read_text().replace("|21 cats|21 cats", "|это cats|"))
@@ -434,6 +438,7 @@ def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys):
     made.units()
     assert len(made.tokens(codes=False)) == len(TEXTS)
     assert "1 texts have characters that cannot be read, such as э (U+044D)" in capsys.readouterr().out
+    assert looked == ["это cats"]  # plain texts are many, and looking is slow
 
 
 def test_a_run_keeps_its_recipe(tmp_path):

@@ -10,6 +10,7 @@ and the checkpoint that a run began with stay with it.
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ LEARNT_BY = {"units": ("semantic", "coarse"), "codes": ("coarse", "fine")}  # th
 RECIPE, BEGIN, PREPARED, WEIGHTS = "recipe.json", "begin.txt", "prepared", "model.safetensors"
 ENCODED_AT_ONCE = 64  # recordings
 UNITS_LEARNT_FROM = 400_000  # frames: two hours
+PLAIN = re.compile(r"[A-Za-z0-9 ',.?!;:-]*")  # texts that are read as a whole: to look at each takes minutes
 
 
 class Run:
@@ -230,7 +232,7 @@ class Run:
             except ValueError:
                 continue
             if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
-                unknown += unread(text, tokenizer)[:1]
+                unknown += [] if PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
                 kept.ids.append(ids)
                 kept.semantic.append(own_units)
                 kept.codes.append(own_codes)
