@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from bark_jax.sound import resample
+from bark_jax.sound import check_sound, resample
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf")
 SHORTEST_S, LONGEST_S = 2.0, 10.0  # of speech, without the silence around it
@@ -80,12 +80,13 @@ def read_file(source: str | io.BytesIO, name: str) -> tuple[np.ndarray, int]:
     """
     try:
         with soundfile.SoundFile(source) as file:
-            seconds = file.frames / file.samplerate
+            seconds = file.frames / max(file.samplerate, 1)
             if seconds > LONGEST_FILE_S:
                 raise ValueError(
                     f"{name} lasts {seconds:.0f} s, a recording may last {LONGEST_FILE_S:.0f} s: "
                     f"cut {SHORTEST_S:g} to {LONGEST_S:g} s out of it"
                 )
+            check_sound(file, name, LONGEST_FILE_S)
             return file.read(dtype="float32"), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         raise ValueError(f"{name} cannot be read as sound: {error}") from error

@@ -17,22 +17,44 @@ import soundfile
 from jaxtyping import Float
 
 from bark_jax.files import append, refuse_existing, sync_folder, write_file
+from bark_jax.limits import SOUND_RATES_HZ, SOUND_SAMPLES, SOUND_SECONDS, open_regular
 
 READING = "reading.flac"  # a few seconds of a human reader; assets/README.md says whose
 MEL_FLOOR_DB = -120.0  # of full scale: silence
 WAV_HEADER, WAV_LIMIT = 44, 2**32  # bytes
 
 
-def read_sound(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+def read_sound(path: str | os.PathLike, most_s: float = SOUND_SECONDS) -> tuple[np.ndarray, int]:
     """Read a sound file: float32 samples (n,), or (n, channels), and their rate in Hz.
 
     Raises:
-        ValueError: there is no such file, or no sound in it.
+        ValueError: there is no such file, no sound in it, more than `most_s` seconds, or a rate out of range.
     """
+    name = os.fspath(path)
     try:
-        return soundfile.read(path, dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise ValueError(f"{os.fspath(path)} cannot be read as sound: {error}") from error
+        with open_regular(path):
+            pass  # a pipe or a device is refused: libsndfile would wait for it
+        with soundfile.SoundFile(path) as file:
+            check_sound(file, name, most_s)
+            return file.read(dtype="float32"), file.samplerate
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise ValueError(f"{name} cannot be read as sound: {error}") from error
+
+
+def check_sound(file: soundfile.SoundFile, name: str, most_s: float) -> None:
+    """Raise ValueError where the head of a sound file says that reading it would take too much.
+
+    A small file may claim any number of frames, and hold an hour of silence.
+    """
+    lowest, highest = SOUND_RATES_HZ
+    if not lowest <= file.samplerate <= highest:
+        raise ValueError(f"{name} is at {file.samplerate} Hz, the limits are {lowest} to {highest} Hz: resample it")
+    seconds, samples = file.frames / file.samplerate, file.frames * file.channels
+    if seconds > most_s or samples > SOUND_SAMPLES:
+        raise ValueError(
+            f"{name} lasts {seconds:,.0f} s with {samples:,} samples, the limits are {most_s:,.0f} s and "
+            f"{SOUND_SAMPLES:,}: cut it"
+        )
 
 
 def reading(sample_rate: int = 24_000) -> Float[np.ndarray, " n"]:

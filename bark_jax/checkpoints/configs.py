@@ -13,7 +13,7 @@ from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.journey import COARSE, CODEC, FINE, SEMANTIC
-from bark_jax.limits import CHANNELS, Field, Flag, Number, Numbers, field_problems, shown
+from bark_jax.limits import CODEBOOKS, Field, Flag, Number, Numbers, field_problems, shown
 from bark_jax.tokens import SECTIONS, TOP_LEVEL, TokenConfig
 
 IDS, LENGTH = Number(0, 2**24), Number(1, 2**16)
@@ -30,7 +30,7 @@ TRANSFORMER: dict[str, Field] = {
     "bias": Flag(),
 }
 GPT_FIELDS = TRANSFORMER | {"output_vocab_size": Number(1, 2**24)}
-FINE_FIELDS = TRANSFORMER | {"n_codes_total": Number(1, CHANNELS), "n_codes_given": Number(0, CHANNELS)}
+FINE_FIELDS = TRANSFORMER | {"n_codes_total": Number(1, CODEBOOKS), "n_codes_given": Number(0, CODEBOOKS)}
 CODEC_FIELDS: dict[str, Field] = {
     "sampling_rate": SAMPLE_RATE_HZ,
     "target_bandwidths": Numbers(Number(0.001, 1_000, whole=False), 16),
@@ -58,8 +58,8 @@ TOKEN_FIELDS: dict[str, Field] = {
     "max_coarse_history": Number(0, 2**16),
     "semantic_rate_hz": RATE_HZ,
     "coarse_rate_hz": RATE_HZ,
-    "n_coarse_codebooks": Number(1, CHANNELS),
-    "n_fine_codebooks": Number(1, CHANNELS),
+    "n_coarse_codebooks": Number(1, CODEBOOKS),
+    "n_fine_codebooks": Number(1, CODEBOOKS),
     **{f"{stage.name}_temperature": Number(0, 100, whole=False) for stage in SECTIONS},
 }
 

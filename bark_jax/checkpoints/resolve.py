@@ -114,9 +114,7 @@ def state_dict(content: Any, path: Path) -> dict[str, LazyTensor]:
         raise ValueError(f"{path} holds no dict of tensors: it is no checkpoint's weights, fetch them again")
     for key, x in content.items():
         if not isinstance(key, str) or math.prod(x.shape) > x.span:
-            raise ValueError(
-                f"{path} has a tensor {shown(key)} that repeats its numbers: fetch it again"
-            )
+            raise ValueError(f"{path} has a tensor {shown(key)} that repeats its numbers: fetch it again")
     return content
 
 

@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 from tqdm import tqdm
 
 from bark_jax.files import new_file, write_file
+from bark_jax.limits import RECORDING_SECONDS
 from bark_jax.sound import read_sound, resample
 
 METADATA, SAMPLES, RECORDINGS = "metadata.csv", "samples.npy", "recordings.json"
@@ -159,7 +160,7 @@ def write_npy(path: Path, parts: Sequence[np.ndarray], dtype: type[np.generic]) 
 
 def load(path: Path, sample_rate: int) -> Int16[np.ndarray, " n"]:
     """Read one recording, mix it down to one channel, and resample it."""
-    samples, rate = read_sound(path)
+    samples, rate = read_sound(path, RECORDING_SECONDS)
     mono = samples if samples.ndim == 1 else samples.mean(axis=1)
     if rate != sample_rate:
         mono = resample(mono, rate, sample_rate)
