@@ -144,7 +144,7 @@ def _refuse(problems: list[str]) -> None:
 
 def _head_problems(section: Mapping[str, Any]) -> list[str]:
     width, heads = section["hidden_size"], section["num_heads"]
-    return [f"hidden_size is {width}, which {heads} heads cannot share"] if width % heads else []
+    return [f"hidden_size is {width}, which num_heads, {heads}, does not divide"] if width % heads else []
 
 
 def _fine_problems(section: Mapping[str, Any]) -> list[str]:

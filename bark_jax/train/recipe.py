@@ -6,7 +6,6 @@ tiny     to test with
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.codec import CodecConfig
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
+from bark_jax.limits import JSON_BYTES, parse_json, read_bytes
 from bark_jax.tokens import TokenConfig
 from bark_jax.train.codec import CodecTraining
 from bark_jax.train.distil import UnitsTraining
@@ -186,6 +186,9 @@ def read(name: str) -> Recipe:
     if not path.is_file():
         raise ValueError(f"config is {name}: choose one of {', '.join(RECIPES)}, or name a JSON file of a recipe")
     try:
-        return Recipe.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
+        content = parse_json(read_bytes(path, JSON_BYTES))
+    except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no recipe: it holds a JSON {type(content).__name__}")
+    return Recipe.from_dict(content)
