@@ -1,6 +1,6 @@
 """Say what networks are made of, and what memory they take, without their weights.
 
-`module_tree` prints like torch's `print(model)`: modules stand by name, with the shapes and the number
+`module_tree` prints like torch's `print(model)`: modules are listed by name, with the shapes and the number
 of their parameters; equal neighbours in a list are printed once. `memory_table` counts bytes.
 """
 
@@ -12,7 +12,7 @@ from flax import nnx
 from bark_jax.console import table
 from bark_jax.gpt import GPT
 
-WIDTH = 100  # of a line without the count behind it
+WIDTH = 100  # of a line without the count after it
 
 
 def parameter_count(module: nnx.Module) -> int:
@@ -54,7 +54,7 @@ def mebibytes(count: int) -> str:
 def module_tree(label: str, make: Callable[..., nnx.Module]) -> list[str]:
     """Return the lines of the tree of the module that `make`, called with `rngs`, would build.
 
-    The modules stand in the order in which they are made, which a module loses when it is loaded.
+    Modules are listed in the order in which they are made, which is lost when a module is loaded.
     """
     lines: list[str] = []
 

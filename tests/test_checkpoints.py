@@ -276,7 +276,7 @@ def test_files_of_a_checkpoint(folder):
     (folder / "tokenizer.json").unlink()
     assert checkpoint.tokenizer_folder() == folder  # vocab.txt is there
     (folder / "vocab.txt").unlink()
-    with pytest.raises(ValueError, match=r"google-bert/bert-base-multilingual-cased is not to be had"):
+    with pytest.raises(ValueError, match=r"google-bert/bert-base-multilingual-cased cannot be found"):
         checkpoint.tokenizer_folder()
     hf.save_tokenizer(folder / "words")
     assert resolve(folder, tokenizer=folder / "words").tokenizer_folder() == folder / "words"
@@ -305,13 +305,13 @@ def test_without_a_network_the_cache_will_do(cache, offline):
     assert len(flat(load_networks(checkpoint))) == len(flat(load_networks(resolve_saved(cache))))
     assert checkpoint.fetch("speaker_embeddings/announcer_coarse_prompt.npy").is_file()
     tried = "the local cache" if offline else "huggingface.co .* and the local cache"
-    with pytest.raises(ValueError, match=rf"announcer_fine_prompt\.npy of org/bark is not to be had: tried {tried}"):
+    with pytest.raises(ValueError, match=rf"announcer_fine_prompt\.npy of org/bark cannot be found: tried {tried}"):
         checkpoint.fetch("speaker_embeddings/announcer_fine_prompt.npy")
 
 
 @pytest.mark.parametrize("offline", [False, True])
-def test_what_is_not_to_be_had(cache, offline):
-    with pytest.raises(ValueError, match=r"org/other is not to be had: tried ") as caught:
+def test_what_cannot_be_found(cache, offline):
+    with pytest.raises(ValueError, match=r"org/other cannot be found: tried ") as caught:
         resolve("org/other", offline=offline)
     message = str(caught.value)
     assert ("huggingface.co (OfflineModeIsEnabled" in message) != offline

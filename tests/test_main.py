@@ -194,7 +194,7 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
         (["speak", "Hello", "--checkpoint", "."], ". is no checkpoint: it has none of config.json"),
         (
             ["speak", "Hello", "--checkpoint", "no/where", "--offline"],
-            "no/where is not to be had: tried the local cache",
+            "no/where cannot be found: tried the local cache",
         ),
         (["speak", "Hello", "--checkpoint", "nowhere"], "nowhere is no folder, and no hub name"),
         (["batch", "missing.txt", "-o", "out"], "missing.txt: No such file"),

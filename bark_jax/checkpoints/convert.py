@@ -48,7 +48,7 @@ def convert(
 
     Weights keep their dtype and go into one model.safetensors, one at a time. Tokenizer and voices
     come along where the source has them. The folder appears when it is complete: an error or
-    Ctrl-C leaves nothing behind, and what stood there stays.
+    Ctrl-C leaves no files, and a folder that was there stays as it was.
 
     Args:
         source, offline, codec, tokenizer: as for `resolve`.
@@ -119,7 +119,7 @@ def published_tensors(checkpoint: Checkpoint) -> dict[str, LazyTensor | np.ndarr
     """Name the tensors as published checkpoints do.
 
     The fine model's heads are left out: they are its tables. The codebooks' statistics stay and the
-    causal masks are drawn anew, because `transformers` reports them as missing.
+    causal masks are added, because `transformers` reports them as missing.
     """
     published = {}
     for name, network in NETWORKS.items():

@@ -1,4 +1,4 @@
-"""Find the folder that a path or a name of the Hugging Face hub stands for, and download what is missing.
+"""Resolve a path or a name on the Hugging Face hub to a local folder, and download what is missing.
 
 What was downloaded stays in the cache of `huggingface_hub`, which is asked where there is no network.
 """
@@ -49,13 +49,13 @@ def from_hub(what: str, get: Callable[..., str], *, offline: bool) -> Path:
             reason = "" if local else f": {str(error).strip().splitlines()[0]}" if str(error).strip() else ""
             failures.append(f"{place} ({type(error).__name__}{reason})")
     raise ValueError(
-        f"{what} is not to be had: tried {' and '.join(failures)}. Check the name; or, on a machine with a network, "
+        f"{what} cannot be found: tried {' and '.join(failures)}. Check the name; or, on a machine with a network, "
         "run `hf download NAME --local-dir FOLDER` and pass the folder; or load() the embedded checkpoint"
     )
 
 
 def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline: bool) -> tuple[Path, str | None]:
-    """Find the folder that a path or a hub name stands for, and the name if it is the hub's.
+    """Resolve a path or a hub name to a folder, and return the name too if it is the hub's.
 
     Raises:
         ValueError: it is neither, or the hub does not have it.

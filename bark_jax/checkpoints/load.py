@@ -55,7 +55,7 @@ Make = Callable[..., Module]  # called with `rngs`
 
 @dataclasses.dataclass(frozen=True)
 class LoadPlan:
-    """Put side by side what is to be filled, a module without memory, and what it is filled from."""
+    """Hold an abstract module, which has no memory yet, and the tensors that will fill it."""
 
     graphdef: nnx.GraphDef
     parameters: dict[str, tuple[tuple, Any]]  # path -> its parts, and the abstract variable
@@ -182,7 +182,7 @@ def plan_networks(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dic
 
 
 def makers(checkpoint: Checkpoint, dtype: DTypeLike = jnp.float32) -> dict[str, Callable[..., Any]]:
-    """Return how to make each network, called with `rngs`. Raises ValueError where a config will not do."""
+    """Return how to make each network, called with `rngs`. Raises ValueError for a config out of range."""
     return {name: network.maker(network_config(checkpoint, network), dtype) for name, network in NETWORKS.items()}
 
 
@@ -217,7 +217,7 @@ def id_problems(
 
 
 def network_config(checkpoint: Checkpoint, network: Network) -> Any:
-    """Read the config of one network. Raises ValueError, naming the section, where it will not do."""
+    """Read the config of one network. Raises ValueError, with the section's name, if it is out of range."""
     try:
         return network.read_config(checkpoint.config[network.config])
     except ValueError as error:

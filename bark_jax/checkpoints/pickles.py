@@ -1,4 +1,4 @@
-"""PyTorch files without PyTorch, and without running what stands in them.
+"""Read PyTorch files without PyTorch, and without running the code in them.
 
     file.bin, file.pt ──read_pickle──▶ dicts, lists, numbers, and for each tensor a LazyTensor ──.read()──▶ np.ndarray
 

@@ -34,7 +34,7 @@ TOKENS = TokenConfig()
 
 
 def random_config(sizes: dict[str, Any]) -> dict[str, Any]:
-    """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of such sizes."""
+    """Make a Hugging Face `config.json` of Bark's vocabularies and codec, with transformers of these sizes."""
     semantic_sizes = (TOKENS.semantic_infer_token + 1, TOKENS.text_encoding_offset)
     return hugging_face_config({
         SEMANTIC.network: GPTConfig(*semantic_sizes, **sizes),
