@@ -171,6 +171,18 @@ def test_shares_run_beside_each_other_and_nothing_else(folder):
     assert os.listdir("out") == []
 
 
+def test_a_share_removes_what_a_killed_one_left(bark, folder):
+    """But not what another one may be writing: its WAVs, and the files of all."""
+    os.mkdir("out")
+    for name in [*WAVS[:2], "manifest.jsonl", "job.json"]:
+        Path("out", f".{name}.0a1b2c3d").write_text("half")
+    bulk.run(bark, TEXTS[:2], "out", share=(0, 2), **QUICK | {"batch_size": 1})  # the longer one, line 2
+    left = [name for name in sorted(os.listdir("out")) if name.startswith(".")]
+    assert left == [".000001.wav.0a1b2c3d", ".job.json.0a1b2c3d", ".manifest.jsonl.0a1b2c3d"]
+    bulk.run(bark, TEXTS[:2], "out", **QUICK | {"batch_size": 1})
+    assert not [name for name in os.listdir("out") if name.startswith(".")]
+
+
 @pytest.mark.parametrize("share", ["", "0/2", "3/2", "1", "1/2/3", "a/b", "-1/2", "1/0", "1.0/2"])
 def test_what_is_no_share_is_refused(share, capsys):
     with pytest.raises(SystemExit, match="2"):

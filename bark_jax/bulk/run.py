@@ -127,8 +127,8 @@ def run(
         records = read_records(folder)
         if not force:
             _refuse_other_work(folder, tasks, own, records, settings)
-        if count == 1:  # else they may be another share's
-            remove_leftovers(folder, {task.file for task in own} | {MANIFEST, JOB})
+        shared = set() if count > 1 else {MANIFEST, JOB}  # another share may be writing these
+        remove_leftovers(folder, shared | {task.file for task in own})
         for error in errors if index == 0 else ():
             say(f"line {error['line']}: {error['error']}")
         done = {task.id for task in own if task.is_done(records.get(task.id, {}), folder)}
