@@ -82,7 +82,7 @@ class Kills:
     def __init__(self, name: str, command: list[str], began: Callable[[], bool], check: Callable[[], list[str]]):
         self.name, self.command, self.check, self.began = name, command, check, began
         self.counts: collections.Counter[str] = collections.Counter()
-        self.longest = 0.0  # seconds of work that were seen
+        self.longest = 0.0  # seconds of work: of the last job that ended by itself, or so far
         self.rng = random.Random(name)
 
     def once(self, *, left_alone: bool = False) -> bool:
@@ -99,7 +99,8 @@ class Kills:
                 self.counts["sent"] += 1
                 process.send_signal(signal.SIGKILL)
                 process.wait()
-            self.longest = max(self.longest, time.monotonic() - worked)
+            took = time.monotonic() - worked
+            self.longest = took if process.returncode == 0 else max(self.longest, took)
             shown.seek(0)
             last = shown.read().decode(errors="replace").splitlines()[-1:]
         if process.returncode not in (0, -signal.SIGKILL):
