@@ -180,18 +180,19 @@ MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 def check_program(program: bytes) -> None:
     """Refuse a pickle that would hang or fill the memory, by following what it would do to the stack.
 
-    A tuple that holds one tuple several times, which holds another, and so on, is small in the file, and takes
-    for ever to be hashed or shown; one that is nested deeply ends Python. Of lists and dicts neither is done.
+    A tuple that holds another several times, which does the same, is small in the file, and to hash it takes for
+    ever; one that is nested deeply crashes Python. Lists and dicts cannot be hashed, and `shown` shows neither.
     """
     sizes: list[tuple[int, int] | None] = []  # of each value on the stack: its items and depth; None is a mark
     memo: dict[int, tuple[int, int]] = {}
     for opcode, argument, _ in pickletools.genops(program):
         require(opcode.name not in REFUSED_OPCODES, f"it has the opcode {opcode.name}, which no checkpoint needs")
+        number = argument if isinstance(argument, int) else -1
         if opcode.name in MEMO_OPCODES:
-            require(0 <= argument < PICKLE_MEMO, f"it remembers a value as number {argument}, {PICKLE_MEMO:,} at most")
+            require(0 <= number < PICKLE_MEMO, f"it remembers a value as number {number}, {PICKLE_MEMO:,} at most")
         if opcode.name in MEMO_OPCODES or opcode.name == "MEMOIZE":
             require(bool(sizes) and sizes[-1] is not None, "it remembers a value where there is none")
-            memo[len(memo) if opcode.name == "MEMOIZE" else argument] = sizes[-1] or (1, 0)
+            memo[len(memo) if opcode.name == "MEMOIZE" else number] = sizes[-1] or (1, 0)
             continue
         before = opcode.stack_before
         taken: list[tuple[int, int]] = []
@@ -208,8 +209,8 @@ def check_program(program: bytes) -> None:
         for _ in before:
             taken.append(sizes.pop() or (1, 0))
         if opcode.name in ("GET", "BINGET", "LONG_BINGET"):
-            require(argument in memo, f"it asks for value {argument}, which it does not remember")
-            sizes.append(memo[argument])
+            require(number in memo, f"it asks for value {number}, which it does not remember")
+            sizes.append(memo[number])
         elif opcode.name.startswith(("TUPLE", "EMPTY_TUPLE")):
             items, depth = 1 + sum(size for size, _ in taken), 1 + max((deep for _, deep in taken), default=0)
             require(items <= PICKLE_ITEMS and depth <= PICKLE_DEPTH, "its tuples are too large or nested too deeply")
