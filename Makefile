@@ -1,4 +1,4 @@
-# The two commands: `make speak` and `make test`. Both set up what they need in a virtual environment.
+# `make speak` and `make test`: both create the virtual environment that they need.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,25 +8,33 @@ ARGS ?=
 WORK ?= runs/nano
 export TEXT
 
+# Versions to install, for example .ci/colab.txt
+CONSTRAINTS ?=
+
 BIN = $(VENV)/bin
-OLDEST = .venv-oldest
+PIP = $(BIN)/python -m pip install --quiet
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
+# What no version of Python or jax changes: `make test-versions` leaves it out, and all notebooks but one.
+ONCE = browser colab judges layers notebooks packaging pickles readme reference sentences text voices
+ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
 
-.PHONY: speak test test-oldest test-browser notebooks drawings lint format bench bench-gpu nano soak clean help
+.PHONY: speak test test-versions test-browser notebooks drawings lint format package bench bench-gpu nano soak clean help
 
 help:
-	@echo 'make speak TEXT="..."  speak a text into $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
-	@echo 'make test              run all tests on the newest jax and flax'
-	@echo 'make test-oldest       run them on the oldest supported pair'
+	@echo 'make speak TEXT="..."  speak a text to $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
+	@echo 'make test              run all tests'
+	@echo 'make test-versions     run those that depend on the version of Python or jax, and one notebook:'
+	@echo '                       make test-versions PYTHON=python3.13 VENV=.venv-colab CONSTRAINTS=.ci/colab.txt'
 	@echo 'make test-browser      open a notebook in JupyterLab in Chromium, and use its panel'
 	@echo 'make notebooks         run and clean all notebooks (ARGS="03" for one)'
 	@echo 'make lint              check style and types'
-	@echo 'make format            mend what can be mended of the style'
-	@echo 'make bench             measure the speed on this machine, beside transformers'
-	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; bench.json'
+	@echo 'make format            fix style where that can be done automatically'
+	@echo 'make package           build dist/: the source distribution and the wheel'
+	@echo 'make bench             measure the speed on this machine, compared with transformers'
+	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; writes bench.json'
 	@echo 'make soak              generate 1,000 times in one process, then kill bulk jobs and training at random moments (hours)'
-	@echo 'make nano              make the checkpoint that comes with the package anew, from nothing, in $(WORK) (hours)'
+	@echo 'make nano              train the included checkpoint again, from nothing, in $(WORK) (hours)'
 
 speak: $(VENV)/.installed
 	$(BIN)/python -m bark_jax speak "$$TEXT" -o "$(OUT)" --force $(ARGS)
@@ -34,8 +42,8 @@ speak: $(VENV)/.installed
 test: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-oldest: $(OLDEST)/.installed-tests
-	$(OLDEST)/bin/python -m pytest --nbval-lax $(ARGS)
+test-versions: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest --nbval-lax tests $(ONE_NOTEBOOK) $(ONCE:%=--ignore=tests/test_%.py) $(ARGS)
 
 test-browser: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest -n0 tests/test_browser.py $(ARGS)
@@ -55,15 +63,22 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+package: $(BIN)/python
+	$(PIP) build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 bench: $(VENV)/.installed-tests
+	$(PIP) -e .[compare]
 	$(BIN)/python -m bark_jax bench --against transformers $(ARGS)
 
 bench-gpu: $(VENV)/.installed-tests
-	$(BIN)/python -m pip install --quiet "jax[cuda13]"
+	$(PIP) -e .[compare] "jax[cuda13]"
 	$(BIN)/python -m bark_jax bench --shape large --batch 1,8,32 --against transformers --json bench.json $(ARGS)
 
 nano: $(VENV)/.installed-tests
-	$(BIN)/python -m pip install --quiet -e .[teacher]
+	$(PIP) -e .[teacher]
 	$(BIN)/python -m bark_jax.train.nano -o $(WORK) --to assets/nano $(ARGS)
 
 soak: $(VENV)/.installed-tests
@@ -72,26 +87,21 @@ soak: $(VENV)/.installed-tests
 	$(BIN)/python tests/soak.py train
 
 clean:
-	rm -rf .venv .venv-oldest build *.egg-info
+	rm -rf .venv .venv-* build *.egg-info
 
-%/bin/python:
-	$(PYTHON) -m venv $*
-	$@ -m pip install --quiet --upgrade pip
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e .
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) -e . $(CONSTRAINTS:%=-c %)
 	touch $@
 
-$(VENV)/.installed-tests: pyproject.toml requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps $(JUDGES)
+$(VENV)/.installed-tests: pyproject.toml requirements.txt $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) -r requirements.txt $(CONSTRAINTS:%=-c %)
+	$(PIP) --no-deps $(JUDGES)
 	touch $@
 
-$(VENV)/.installed-lint: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e .[lint,notebooks,test]
-	touch $@
-
-$(OLDEST)/.installed-tests: pyproject.toml requirements.txt .ci/oldest.txt | $(OLDEST)/bin/python
-	$(OLDEST)/bin/python -m pip install --quiet -r requirements.txt -c .ci/oldest.txt
-	$(OLDEST)/bin/python -m pip install --quiet --no-deps $(JUDGES)
+$(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
+	$(PIP) -e .[lint,notebooks,test]
 	touch $@

@@ -2,11 +2,14 @@
 
 import dataclasses
 import functools
+import gc
 import importlib.util
 import os
-import tempfile
+from pathlib import Path
 
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "bark-jax-test-cache"))
+# Compiled programs are kept from run to run, small ones too, also those of notebooks and of processes that tests start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "bark-jax-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import jax
@@ -14,7 +17,6 @@ import jaxtyping
 
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 if importlib.util.find_spec("torch"):
     import torch
 
@@ -29,6 +31,21 @@ import pytest  # noqa: E402
 
 import bark_jax  # noqa: E402
 from bark_jax.tokens import TokenConfig  # noqa: E402
+
+# The files that take longest, in this order: no worker should begin one of them when the others have finished.
+LONGEST = (
+    "test_train.py",
+    "test_bench.py",
+    "test_nano.py",
+    "test_colab.py",
+    "07_full_generation_on_tpu.ipynb",
+    "08_training_a_small_bark.ipynb",
+    "test_browser.py",
+    "test_parallel.py",
+    "test_pipeline.py",
+    "test_bulk.py",
+    "test_main.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +96,22 @@ def compilations():
     """List what XLA compiles, or takes from the persistent cache, from here on."""
     COMPILED.clear()
     return COMPILED
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_a_file():
+    """Drop the programs that a file compiled, or a worker grows to gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say in one line what was not compared because torch is missing."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if hf.NO_TORCH in str(report.longrepr)]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests or files skipped: {hf.NO_TORCH}")

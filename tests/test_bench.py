@@ -342,7 +342,7 @@ def test_bad_repeats():
 def test_nothing_to_compare_with(missing, monkeypatch):
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
-    message = rf"--against needs {' and '.join(missing)}: pip install bark-jax\[test\]"
+    message = rf"--against needs {' and '.join(missing)}: pip install bark-jax\[compare\]"
     with pytest.raises(ValueError, match=message):
         check("--against", "transformers")
     check()

@@ -1,4 +1,4 @@
-"""The README, as far as a machine can tell: its commands parse, its calls exist, its trees are ours."""
+"""The READMEs, as far as a machine can tell: commands parse, calls exist, links lead to files, trees are ours."""
 
 import functools
 import inspect
@@ -15,9 +15,25 @@ from bark_jax.cli.commands import COMMANDS as KNOWN
 from bark_jax.cli.commands import parser
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^python -m bark_jax (.*)$", README, re.MULTILINE)
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "assets/README.md",
+        "assets/nano/README.md",
+        "bark_jax/README.md",
+        "bark_jax/bench/README.md",
+        "bark_jax/train/README.md",
+        "tests/README.md",
+    )
+}
+GUIDE = PAGES["bark_jax/README.md"]
+TEXT = "\n".join(PAGES.values())
+COMMANDS = re.findall(r"^python -m bark_jax (.*)$", TEXT, re.MULTILINE)
 LARGE = {"num_layers": 24, "num_heads": 16, "hidden_size": 1024, "block_size": 1024, "bias": False}
+MOST_LINES = 130  # of the front page
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -29,28 +45,42 @@ def test_every_command_is_shown():
     assert {command.split()[0] for command in COMMANDS} == {name for name, *_ in KNOWN}
 
 
-@pytest.mark.parametrize("target", re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README, re.MULTILINE))
+@pytest.mark.parametrize("target", re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", TEXT, re.MULTILINE))
 def test_make_targets_exist(target):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE)
 
 
 def test_calls_have_the_arguments_shown():
-    """Every keyword of `bark.generate(...)` in the README, and each method named, is there."""
-    call = README[README.index("speech = bark.generate(") : README.index("speech.samples")]
+    """Every keyword of `bark.generate(...)` in the guide, and each method named, is there."""
+    call = GUIDE[GUIDE.index("speech = bark.generate(") : GUIDE.index("speech.samples")]
     shown = set(re.findall(r"(\w+)=", re.sub(r"#.*", "", call)))
     assert shown <= {*inspect.signature(bark_jax.Bark.generate).parameters, *options.table()}
-    for name in re.findall(r"\bbark\.(\w+)\(", README):
+    for name in re.findall(r"\bbark\.(\w+)\(", TEXT):
         assert callable(getattr(bark_jax.Bark, name))
-    for name in re.findall(r"\bnotebook\.(\w+)\(", README):
+    for name in re.findall(r"\bnotebook\.(\w+)\(", TEXT):
         assert callable(getattr(notebook, name))
-    for name in re.findall(r"\bspeech\.(?!py\b)(\w+)", README):
+    for name in re.findall(r"\bspeech\.(?!py\b)(\w+)", TEXT):
         assert name in {*vars(bark_jax.Speech), *bark_jax.Speech.__dataclass_fields__}
 
 
-def test_links_lead_to_files():
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    for path in re.findall(r"\]\((?!http)([^)#]+)", PAGES[page]):
+        assert ((ROOT / page).parent / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_pages_lead_to_headings(page):
+    for path, heading in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", PAGES[page]):
+        target = ((ROOT / page).parent / path if path else ROOT / page).read_text(encoding="utf-8")
+        titles = [title.strip().lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)$", target, re.MULTILINE)]
+        assert heading in titles
+
+
+def test_the_front_page_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= MOST_LINES
+    assert PAGES["README.md"].index("## Install") < len(PAGES["README.md"]) / 2
 
 
 def test_trees_are_those_of_the_large_checkpoint():
@@ -60,4 +90,4 @@ def test_trees_are_those_of_the_large_checkpoint():
         section = LARGE | {"input_vocab_size": v_in, "output_vocab_size": v_out, "n_codes_total": 8, "n_codes_given": 1}
         make = functools.partial(NETWORKS[name].module, NETWORKS[name].read_config(section))
         trees += describe.module_tree(name, make)
-    assert "\n".join(trees) in README
+    assert "\n".join(trees) in GUIDE

@@ -114,7 +114,7 @@ def check_options(options: argparse.Namespace) -> tuple[list[int], int]:
         raise ValueError(f"--repeats is {options.repeats}, it must be 1 or more")
     missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
     if options.against and missing:
-        raise ValueError(f"--against needs {' and '.join(missing)}: pip install bark-jax[test]")
+        raise ValueError(f"--against needs {' and '.join(missing)}: pip install bark-jax[compare]")
     if options.json:
         refuse_existing(options.json, force=options.force)
     return [int(word) for word in words], round(options.seconds * rate)

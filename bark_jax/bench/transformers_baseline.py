@@ -41,7 +41,7 @@ EAGER = Mode("float32")  # as it comes
 
 def modes() -> list[Mode]:
     """List what may be fastest on this machine; compiled in the dtype that suits it, for that takes minutes."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     suited = "bfloat16" if torch.cuda.is_available() else "float32"
     fused = [Mode("bfloat16", attention) for attention in ("sdpa", "flash_attention_2")]
@@ -50,7 +50,7 @@ def modes() -> list[Mode]:
 
 def device() -> dict[str, str]:
     """Name the device that torch uses, a GPU if it has one, by JAX's words for the platform."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if not torch.cuda.is_available():
         return {"platform": "cpu", "name": f"cpu, {torch.get_num_threads()} threads"}
@@ -59,7 +59,7 @@ def device() -> dict[str, str]:
 
 def prepare(folder: Path, mode: Mode) -> tuple[MakeStages | None, str]:
     """Load the folder in a mode; return how to make its stages, or None and the reason."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     import transformers
 
     transformers.logging.set_verbosity_error()  # it misses causal masks, which it makes, and needless statistics
@@ -83,7 +83,7 @@ def compile_model(model: Any) -> None:
     With the prompts and a program for each codebook it takes several times as long to compile, for little.
     `generate` compiles other models itself, with a cache of one size; Bark's attention masks that wrongly.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     for part in (model.semantic, model.coarse_acoustics):
         part.forward = compile_steps(part.forward, torch.compile(part.forward, dynamic=True))  # the cache grows
@@ -119,7 +119,7 @@ def reason(error: Exception) -> str:
 
 def stages(model: Any, n: int) -> Stages:
     """Return the stages of a model; the first draws exactly n semantic tokens a row, the first two are greedy."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from transformers.models.bark import generation_configuration_bark as configs
 
     ids, greedy = model.generation_config, {"do_sample": False, "temperature": 1.0, "top_k": None}
