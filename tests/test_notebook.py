@@ -255,7 +255,7 @@ def test_the_panel_tells_what_the_checkpoint_cannot_read(bark, tmp_path):
     press(panel, text="Good 晚 Alice")
     made, warning = panel.message.children
     assert "Take 1 was made in" in made.value
-    assert "nano cannot read &#x27;晚&#x27;" in warning.value
+    assert "nano cannot read 晚 (U+665A)" in warning.value
 
 
 def test_the_panel_keeps_its_takes_and_speaks_in_their_voices(bark, tmp_path):
