@@ -32,7 +32,7 @@ from jaxtyping import Array, Float, Int, Key
 from bark_jax import parallel, sampling
 from bark_jax.gpt import Block, embedding, layer_norm
 from bark_jax.journey import FINE
-from bark_jax.matmul import einsum_float32
+from bark_jax.matmul import einsum_float32, look_up
 from bark_jax.sampling import Progress
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
@@ -73,7 +73,7 @@ class FineModel(nnx.Module):
     def embed(self, codes: Int[Array, "b q t"], codebook: int | Int[Array, ""]) -> Float[Array, "b t d"]:
         """Sum the embeddings of codebooks 0 to `codebook`, and add the positions."""
         tables = self.codebook_embeddings[...]
-        each = jax.vmap(lambda table, ids: table[ids], (0, 1), 1)(tables, codes)
+        each = jax.vmap(look_up, (0, 1), 1)(tables, codes)
         seen = jnp.arange(len(tables)) <= codebook
         summed = jnp.sum(jnp.where(seen[:, None, None], each, 0), axis=1)
         return summed + self.position_embedding(jnp.arange(codes.shape[2]))

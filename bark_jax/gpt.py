@@ -19,7 +19,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from bark_jax.matmul import einsum_float32, project
+from bark_jax.matmul import einsum_float32, look_up, project
 from bark_jax.platforms import by_platform
 
 
@@ -244,8 +244,15 @@ def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> n
     )
 
 
-def embedding(entries: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Embed:
-    return nnx.Embed(entries, width, dtype=dtype, param_dtype=dtype, rngs=rngs)
+class Embedding(nnx.Embed):
+    """A table of embeddings."""
+
+    def __call__(self, inputs: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+        return look_up(self.embedding[...], inputs)
+
+
+def embedding(entries: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> Embedding:
+    return Embedding(entries, width, dtype=dtype, param_dtype=dtype, rngs=rngs)
 
 
 # ---------------------------------------------------------------------------------------------

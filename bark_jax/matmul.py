@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from bark_jax.platforms import by_platform
 
@@ -82,6 +82,28 @@ def _sum_over_rows(x: Float[Array, "b t m"], y: Float[Array, "b t n"]) -> Float[
     identity = jnp.broadcast_to(jnp.eye(x.shape[2], dtype=x.dtype), (len(x), x.shape[2], x.shape[2]))
     turned = _multiply("bmk,btk->bmt", x.dtype, identity, x)
     return jax.lax.optimization_barrier(_multiply("bmt,btn->bmn", jnp.float32, turned, y))
+
+
+@jax.custom_vjp
+def look_up(table: Float[Array, "v d"], ids: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+    """Take rows of a table; the gradients of rows that are taken often are added up in float32.
+
+    In bfloat16 such a sum stops growing at 256 times its terms, and on a GPU its additions wait for each other.
+    """
+    return jnp.take(table, ids, axis=0)
+
+
+def _look_up_forward(table: Array, ids: Array) -> tuple[Array, tuple[Array, Array]]:
+    return jnp.take(table, ids, axis=0), (table, ids)
+
+
+def _look_up_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, None]:
+    table, ids = saved
+    total = jnp.zeros(table.shape, jnp.float32).at[ids].add(gradient.astype(jnp.float32))
+    return total.astype(table.dtype), None
+
+
+look_up.defvjp(_look_up_forward, _look_up_backward)
 
 
 def project(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bark_jax.gpt import attend_fully
-from bark_jax.matmul import einsum_float32, project
+from bark_jax.matmul import einsum_float32, look_up, project
 
 SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, scores and mixtures of attention
     "td,dw->tw": ((7, 96), (96, 160)),
@@ -83,3 +83,14 @@ def test_a_program_is_that_of_the_platform_it_is_compiled_for(rows):
         products, attention = (one.lower(lowering_platforms=(platform,)).as_text() for one in traced)
         assert ("optimization_barrier" in products) == has_detours
         assert ("stablehlo.while" in attention) == (has_detours and jax.local_device_count() == 1)
+
+
+def test_gradients_of_a_row_that_is_taken_often_are_added_up_in_float32():
+    ids = jnp.zeros(3000, jnp.int32).at[:5].set(2)
+    gradient = jax.grad(lambda table: look_up(table, ids).astype(jnp.float32).sum())
+    for dtype in (jnp.float32, jnp.bfloat16):
+        found = gradient(jnp.ones((4, 2), dtype))
+        assert found.dtype == dtype
+        np.testing.assert_allclose(
+            found.astype(jnp.float32), np.array([[2995] * 2, [0] * 2, [5] * 2, [0] * 2]), rtol=3e-3
+        )

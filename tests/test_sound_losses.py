@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from bark_jax.codec import Codec
 from bark_jax.sound import reading
+from bark_jax.train import codec as codec_training
 from bark_jax.train import loop, losses, whisper
 from bark_jax.train.discriminators import Discriminators, codec_losses, own_loss
 
@@ -82,3 +84,11 @@ def test_discriminators_learn_and_a_codec_learns_from_them(speech):
     after, _ = taken(y - 0.1 * gradient / jnp.abs(gradient).max())
     assert after < before
     assert codec_losses(nnx.merge(graphdef, params), x, x)["alike"] == 0
+
+
+def test_a_codec_begins_no_louder_than_speech(speech):
+    cfg = recipe.NANO.codec
+    codec = codec_training.quiet(Codec(cfg, rngs=nnx.Rngs(0)))
+    latents = codec.encoder(speech[..., None], codec_training.whole(speech))
+    sound = codec.decoder(latents, codec_training.whole(speech))
+    assert jnp.sqrt(jnp.mean(sound**2)) < 2 * jnp.sqrt(jnp.mean(speech**2))

@@ -37,6 +37,7 @@ from bark_jax.train.units import k_means
 CODEBOOKS = {2: 0.25, 3: 0.1, 4: 0.15, 6: 0.1, 8: 0.4}  # how many are used, how often
 AVERAGE = 0.98  # of codebooks, over steps
 DEAD = 0.1  # an entry chosen less often, as a share of what it would be if all were chosen alike, is revived
+HUSH = 0.003  # of the decoder's last layer, to begin with
 RAMP = 0.05  # of the training: the discriminators' share grows to its full size
 
 
@@ -143,7 +144,7 @@ def train(
     Args:
         begin: a trained codec to begin with; None: random weights.
     """
-    model = begin or Codec(cfg, rngs=nnx.Rngs(how.seed))
+    model = begin or quiet(Codec(cfg, rngs=nnx.Rngs(how.seed)))
     graphdef, params = nnx.split(model)
     fixed_graph, fixed = nnx.split(nnx.Dict(heard_by(how)))
     rivals = Discriminators(max(1, how.discriminator_width), rngs=nnx.Rngs(how.seed))
@@ -272,6 +273,13 @@ def train(
     codec = nnx.merge(graphdef, state["params"]["codec"])
     codec.quantizer.codebooks[...] = state["codebooks"]["entries"]
     return codec
+
+
+def quiet(model: Codec) -> Codec:
+    """Begin near silence: random weights roar a hundred times as loud as speech, and unlearning that takes long."""
+    head = model.decoder.head.kernel
+    head[...] = HUSH * head[...]
+    return model
 
 
 def keep_encoder(new: Any, old: Any, is_trained: Array) -> Any:
