@@ -11,7 +11,7 @@ from flax import nnx
 from bark_jax.codec import Codec
 from bark_jax.sound import reading
 from bark_jax.train import codec as codec_training
-from bark_jax.train import loop, losses, whisper
+from bark_jax.train import loop, losses, recipe, whisper
 from bark_jax.train.discriminators import Discriminators, codec_losses, own_loss
 
 RATE = 24_000
