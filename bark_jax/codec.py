@@ -159,7 +159,10 @@ def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: in
 def check_samples(x: np.ndarray, name: str) -> None:
     """Raise ValueError for what is not one channel of finite floats."""
     if x.ndim != 1:
-        raise ValueError(f"{name} has shape {x.shape}, not (n,): pass a list, stereo mixed down by x.mean(axis=0)")
+        channels = int(np.argmin(x.shape)) if x.ndim == 2 else 1
+        raise ValueError(
+            f"{name} has shape {x.shape}, not (n,): pass a list, stereo mixed down by x.mean(axis={channels})"
+        )
     if x.dtype.kind != "f":
         raise ValueError(f"{name} holds {x.dtype}, not floats in -1..1: divide int16 samples by 32768.0")
     if not x.size:

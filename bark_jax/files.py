@@ -3,13 +3,14 @@
 import codecs
 import contextlib
 import errno
+import io
 import os
 import secrets
 import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 NO_LINKS, NO_WAIT, BINARY = (getattr(os, f"O_{name}", 0) for name in ("NOFOLLOW", "NONBLOCK", "BINARY"))
 BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
@@ -78,6 +79,35 @@ def rescue(content: bytes, suffix: str) -> Path:
         except (OSError, RuntimeError) as error:  # gettempdir tries to write, too; home may not be known
             failed.append(str(error))
     raise OSError(f"no folder has room: {'; '.join(failed)}")
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """An open binary file, or what has its `write`."""
+
+    def write(self, content: Any, /) -> Any: ...
+
+
+def write_all(file: Writable, content: bytes) -> None:
+    """Write to an open binary file, all of it even where each call takes only a part.
+
+    Raises:
+        ValueError: the file is open for text.
+    """
+    if isinstance(file, io.TextIOBase):
+        raise ValueError(f"{file!r} is open for text: open it with mode 'wb'")
+    left = memoryview(content)
+    while left:
+        written = file.write(left)
+        left = left[len(left) if written is None else written :]
+
+
+def user_path(path: str | os.PathLike) -> Path:
+    """Return a path with `~` expanded. Raises ValueError where that needs a home directory and none is known."""
+    try:
+        return Path(os.fsdecode(path)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{os.fsdecode(path)} needs a home directory, and none is known: set HOME") from error
 
 
 def append(path: str | os.PathLike, content: bytes) -> None:

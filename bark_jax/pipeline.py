@@ -9,6 +9,7 @@ Each stage is one file of the package and one method here. All of them take one 
 items as a batch; every row of a batch comes out as it would alone.
 """
 
+import dataclasses
 import functools
 import os
 import time
@@ -31,7 +32,7 @@ from bark_jax.long_form import BATCH_SIZE, in_background, join, sentence_by_sent
 from bark_jax.options import SamplingOptions
 from bark_jax.platforms import default_dtype
 from bark_jax.speech import Speech
-from bark_jax.stages import Stages
+from bark_jax.stages import Stages, check_process
 from bark_jax.text import encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import VoiceLibrary, language_of
@@ -67,6 +68,7 @@ class Bark(Stages):
 
         Raises:
             ValueError: something is out of its range, a text does not fit, or a voice is unusable.
+            RuntimeError: this process was forked from one that had loaded a checkpoint; "spawn" it instead.
         """
         if long_form is not False:
             chain = _chain(long_form)
@@ -255,12 +257,14 @@ def load(
     Raises:
         ValueError: no such checkpoint, or a broken one: everything wrong with it is in one message; or a mesh
             that cannot share the heads.
+        RuntimeError: this process was forked from one that had loaded a checkpoint; "spawn" it instead.
     """
+    check_process()
     dtype = check_dtype(dtype, mesh)
     found = resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)
     words = load_tokenizer(found.tokenizer_folder())
-    library = VoiceLibrary(found.folder, found.fetch)
+    library = VoiceLibrary(found.folder, dataclasses.replace(found, tensors={}).fetch)  # which keeps no tensors
     networks = load_networks(found, dtype, mesh=mesh, low_memory=low_memory)
     return Bark(found.name, tokens, words, library, networks, dtype)
 

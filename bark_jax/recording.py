@@ -8,13 +8,13 @@ What is no voice is refused with the value, the limit and what to do. No network
 import io
 import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from bark_jax.files import user_path
 from bark_jax.sound import check_sound, resample
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf")
@@ -32,7 +32,7 @@ PEAK = 0.95
 
 def is_recording(source: Any) -> bool:
     """Tell whether this is the path of a sound file, by the end of its name."""
-    return isinstance(source, str | os.PathLike) and Path(os.fspath(source)).suffix.lower() in SUFFIXES
+    return isinstance(source, str | os.PathLike) and os.fsdecode(source).lower().endswith(SUFFIXES)
 
 
 def read(source: Any, sample_rate: int | None, new_rate: int) -> Float[np.ndarray, " n"]:
@@ -46,7 +46,7 @@ def read(source: Any, sample_rate: int | None, new_rate: int) -> Float[np.ndarra
         ValueError: it cannot be read, is too short, too quiet or clipped.
     """
     if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
+        name = str(user_path(source))
         samples, rate = read_file(name, name)
     else:
         name, samples, rate = "the recording", np.asarray(source), new_rate if sample_rate is None else sample_rate

@@ -14,6 +14,7 @@ suno-ai/bark, `bark/generation.py`.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Int
@@ -41,7 +42,7 @@ def prompt(ids: Int[np.ndarray, " n"], voice: Voice | None, tokens: TokenConfig)
     return rows
 
 
-def token_limit(max_seconds: float | None, tokens: TokenConfig) -> int:
+def token_limit(max_seconds: Any, tokens: TokenConfig) -> int:
     """Turn a limit in seconds into tokens: the token that takes the speech past it is the last.
 
     Raises:

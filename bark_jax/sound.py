@@ -11,34 +11,37 @@ import io
 import math
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from bark_jax.files import append, refuse_existing, sync_folder, write_file
+from bark_jax.files import append, refuse_existing, sync_folder, user_path, write_all, write_file
 from bark_jax.limits import SOUND_RATES_HZ, SOUND_SAMPLES, SOUND_SECONDS, open_regular
 
 READING = "reading.flac"  # a few seconds of a human reader; assets/README.md says whose
 MEL_FLOOR_DB = -120.0  # of full scale: silence
+BLOCK = 2**16  # samples encoded at once
 WAV_HEADER, WAV_LIMIT = 44, 2**32  # bytes
+FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # by suffix
 
 
-def read_sound(path: str | os.PathLike, most_s: float = SOUND_SECONDS) -> tuple[np.ndarray, int]:
-    """Read a sound file: float32 samples (n,), or (n, channels), and their rate in Hz.
+def read_sound(path: str | os.PathLike, most_s: float = SOUND_SECONDS) -> tuple[Float[np.ndarray, " n"], int]:
+    """Read a sound file: float32 samples (n,), the mean of its channels, and their rate in Hz.
 
     Raises:
         ValueError: there is no such file, no sound in it, more than `most_s` seconds, or a rate out of range.
     """
-    name = os.fspath(path)
+    path = user_path(path)
     try:
         with open_regular(path):
             pass  # a pipe or a device is refused: libsndfile would wait for it
         with soundfile.SoundFile(path) as file:
-            check_sound(file, name, most_s)
-            return file.read(dtype="float32"), file.samplerate
+            check_sound(file, str(path), most_s)
+            return file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise ValueError(f"{name} cannot be read as sound: {error}") from error
+        raise ValueError(f"{path} cannot be read as sound: {error}") from error
 
 
 def check_sound(file: soundfile.SoundFile, name: str, most_s: float) -> None:
@@ -75,38 +78,51 @@ def resample(samples: Float[np.ndarray, " n"], rate: int, new_rate: int) -> Floa
     return resample_poly(samples, new_rate // common, rate // common).astype(np.float32)
 
 
-def sound_bytes(samples: Float[np.ndarray, " n"], sample_rate: int, format: str = "WAV") -> bytes:
-    """Encode samples, clipped to -1..1, as a 16-bit sound file in memory.
+def sound_bytes(samples: Float[np.ndarray, " n"], sample_rate: int, suffix: str = ".wav") -> bytes:
+    """Encode samples, clipped to -1..1, as a sound file in memory.
 
     Sound is never encoded straight into a file: libsndfile would swallow the error of a full disk.
 
     Args:
-        format: a name that libsndfile knows, such as "WAV", or "FLAC": as exact and half the size.
+        suffix: ".wav" or ".flac", 16-bit and exact, FLAC in half the space; or ".ogg", Vorbis.
     """
+    container, encoding = FORMATS[suffix]
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, "PCM_16", format=format)
+    with soundfile.SoundFile(buffer, "w", sample_rate, 1, encoding, format=container) as file:
+        for begin in range(0, len(samples), BLOCK):  # Vorbis overflows its stack on long pieces
+            file.write(np.clip(samples[begin : begin + BLOCK], -1, 1))
     return buffer.getvalue()
 
 
-class GrowingWav:
-    """Write a mono 16-bit WAV piece by piece, as a context; after each piece it is a complete file.
+def sound_suffix(name: str | os.PathLike) -> str:
+    """Return the suffix of a sound file to write, in lower case. Raises ValueError unless `FORMATS` has it."""
+    name = os.fsdecode(name).lower()
+    for suffix in FORMATS:
+        if name.endswith(suffix):
+            return suffix
+    raise ValueError(f"{name} does not end in .wav, .flac or .ogg: choose one of these formats")
 
-    Its name is `partial`, book.partial.wav for book.wav, until the context ends without an error. After an
-    error, such as a full disk, or Ctrl-C it keeps that name, and the pieces written before.
+
+class GrowingSound:
+    """Write a mono sound file piece by piece, as a context.
+
+    Until the context ends without an error it is a WAV of another name, `partial`: book.partial.wav for
+    book.flac. That is a complete file after each piece. After an error, such as a full disk, or Ctrl-C it stays,
+    with the pieces written before.
 
     Raises:
         FileExistsError: a file of either name exists and `force` is not set.
     """
 
     def __init__(self, path: str | os.PathLike, *, force: bool = False):
-        self.path = Path(path)
-        self.partial = self.path.with_suffix(f".partial{self.path.suffix}")
+        self.path, self.suffix = Path(path), sound_suffix(path)
+        self.partial = self.path.with_suffix(".partial.wav")
         self.force = force
         self.seconds, self.size = 0.0, 0  # written: sound, and bytes of the file
         for file in (self.path, self.partial):
             refuse_existing(file, force=force)
 
-    def __enter__(self) -> "GrowingWav":
+    def __enter__(self) -> "GrowingSound":
         return self
 
     def write(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> None:
@@ -133,10 +149,53 @@ class GrowingWav:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None:
             refuse_existing(self.path, force=self.force)
-            os.replace(self.partial, self.path)
-            sync_folder(self.path.parent)
+            if self.suffix == ".wav":
+                os.replace(self.partial, self.path)
+                sync_folder(self.path.parent)
+            else:
+                write_file(self.path, converted(self.partial, self.suffix), force=self.force)
+                self.partial.unlink()
         elif not self.seconds:
             self.partial.unlink(missing_ok=True)
+
+
+class SoundStream:
+    """Write a mono 16-bit WAV piece by piece into a pipe, as a context.
+
+    The header comes first, when nobody knows the length: it says the most that it can, as other programs do.
+    """
+
+    partial = None
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.seconds = file, 0.0
+
+    def __enter__(self) -> "SoundStream":
+        return self
+
+    def write(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> None:
+        """Add samples, clipped to -1..1; the rate is the same at every call."""
+        wav, unknown = sound_bytes(samples, sample_rate), little(WAV_LIMIT - 1)
+        if not self.seconds:
+            write_all(self.file, wav[:4] + unknown + wav[8 : WAV_HEADER - 4] + unknown)
+        write_all(self.file, wav[WAV_HEADER:])
+        self.file.flush()
+        self.seconds += len(samples) / sample_rate
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def converted(path: Path, suffix: str) -> bytes:
+    """Encode a 16-bit sound file in another of the `FORMATS`."""
+    container, encoding = FORMATS[suffix]
+    buffer = io.BytesIO()
+    with (
+        soundfile.SoundFile(path) as old,
+        soundfile.SoundFile(buffer, "w", old.samplerate, 1, encoding, format=container) as new,
+    ):
+        for block in old.blocks(BLOCK, dtype="int16"):
+            new.write(block)
+    return buffer.getvalue()
 
 
 def little(number: int) -> bytes:
@@ -148,7 +207,7 @@ def player(samples: Float[np.ndarray, " n"], sample_rate: int):
     """Make an `IPython.display.Audio` that plays samples as loud as they are."""
     from IPython.display import Audio
 
-    audio = Audio(data=sound_bytes(samples, sample_rate, "FLAC"), normalize=False)
+    audio = Audio(data=sound_bytes(samples, sample_rate, ".flac"), normalize=False)
     audio.mimetype = "audio/flac"
     return audio
 

@@ -6,13 +6,12 @@ It can be heard, saved, and made a voice of. Knows nothing of networks.
 import dataclasses
 import html
 import os
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from bark_jax.files import write_file
-from bark_jax.sound import player, sound_bytes
+from bark_jax.files import Writable, user_path, write_all, write_file
+from bark_jax.sound import player, sound_bytes, sound_suffix
 from bark_jax.text import show
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
@@ -54,16 +53,24 @@ class Speech:
         """Length of the sound."""
         return len(self.samples) / self.sample_rate
 
-    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
-        """Write a WAV file, 16-bit PCM, clipped to -1..1; wholly or not at all.
+    def save(self, target: str | os.PathLike | Writable, *, format: str | None = None, force: bool = False) -> None:
+        """Write a sound file, clipped to -1..1: WAV or FLAC, 16-bit PCM, or Ogg Vorbis. A file is whole or not there.
+
+        Args:
+            target: a path, in which `~` is the home directory; or an open binary file, which stays open.
+            format: "wav", "flac" or "ogg"; None: that of the path's suffix, or WAV for an open file.
+            force: replace the file if it exists.
 
         Raises:
-            FileExistsError: there is such a file, and `force` is not set.
-            ValueError: `path` does not end in .wav.
+            FileExistsError: the file exists and `force` is not set.
+            ValueError: the format is none of these.
         """
-        if Path(path).suffix.lower() != ".wav":
-            raise ValueError(f"{path} does not end in .wav: WAV is what is written")
-        write_file(path, sound_bytes(self.samples, self.sample_rate), force=force, parents=True)
+        if isinstance(target, str | os.PathLike):
+            path = user_path(target)
+            suffix = sound_suffix(path if format is None else f".{format}")
+            write_file(path, sound_bytes(self.samples, self.sample_rate, suffix), force=force, parents=True)
+        else:
+            write_all(target, sound_bytes(self.samples, self.sample_rate, sound_suffix(f".{format or 'wav'}")))
 
     def voice(self) -> Voice:
         """Make a voice of these tokens, for other texts to be spoken with.
@@ -71,4 +78,7 @@ class Speech:
         Raises:
             ValueError: the speech is too short for one.
         """
-        return Voice.from_arrays(self.semantic, self.coarse, self.fine, self.tokens)
+        try:
+            return Voice.from_arrays(self.semantic, self.coarse, self.fine, self.tokens)
+        except ValueError as error:
+            raise ValueError(f"{self!r} is too short for a voice: speak a longer text") from error

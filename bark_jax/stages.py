@@ -39,6 +39,21 @@ MODULES = {"semantic": semantic, "coarse": coarse, "fine": fine}
 FILTERS = {"semantic": options.table(SemanticOptions), "coarse": options.table(CoarseOptions), "fine": {}}
 
 
+_first_process: int | None = None  # in which this package used JAX
+
+
+def check_process() -> None:
+    """Raise RuntimeError in a forked child of a process that has used JAX: there JAX would wait for ever."""
+    global _first_process
+    if _first_process is None:
+        _first_process = os.getpid()
+    if _first_process != os.getpid():
+        raise RuntimeError(
+            "this process was forked from one that had loaded a checkpoint, where JAX hangs: "
+            'start it with multiprocessing.get_context("spawn")'
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stages:
     """Hold the four networks of a checkpoint and all that belongs to them."""
@@ -150,6 +165,7 @@ class Stages:
         Raises:
             ValueError: the codes are out of range, or of more codebooks than the codec has.
         """
+        check_process()
         single, rows = inputs.rows(fine)
         rows = [np.asarray(row) for row in rows]
         is_empty = [row.ndim == 2 and not row.shape[1] for row in rows]
@@ -177,13 +193,14 @@ class Stages:
         Raises:
             ValueError: not mono, not finite, not at the codec's rate; a bandwidth it does not have.
         """
+        check_process()
         single, sources = inputs.rows(samples)
         rows, rates = [], {sample_rate or self.sample_rate}
         for row in sources:
             if isinstance(row, str | os.PathLike):
                 row, rate = read_sound(row)
                 rates.add(rate)
-            rows.append(row)
+            rows.append(np.asarray(row))
         if not rows:
             return []
         other_rate = next(iter(rates - {self.sample_rate}), self.sample_rate)
@@ -262,5 +279,6 @@ class Stages:
         if not rows:
             return []
         with stage_bar(stage, progress) as report:
+            check_process()
             generate, model = MODULES[stage].generate, getattr(self, f"{stage}_model")
             return generate(model, self.tokens, rows, voices, seeds, controls, **limits, on_progress=report)

@@ -16,13 +16,13 @@ import io
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 
-from bark_jax.files import write_file
+from bark_jax.files import Writable, user_path, write_all, write_file
 from bark_jax.limits import read_json
 from bark_jax.numpy_files import read_numpy
 from bark_jax.tokens import TokenConfig
@@ -58,6 +58,9 @@ class Voice:
     semantic: Int32[np.ndarray, " n"]
     coarse: Int32[np.ndarray, "q t"]
     fine: Int32[np.ndarray, "p t"]
+
+    def __hash__(self) -> int:
+        return hash(tuple((x.shape, x.astype(np.int64).tobytes()) for x in self.to_dict().values()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Voice) and all(map(np.array_equal, self.to_dict().values(), other.to_dict().values()))
@@ -105,17 +108,21 @@ class Voice:
         """Name the arrays as in Suno's files."""
         return dict(zip(PROMPTS, (self.semantic, self.coarse, self.fine), strict=True))
 
-    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
-        """Write a Suno `.npz`, wholly or not at all.
+    def save(self, target: str | os.PathLike | Writable, *, force: bool = False) -> None:
+        """Write a Suno `.npz` to a path or to an open binary file. A file is whole or not there.
 
         Raises:
-            ValueError: `path` does not end in .npz.
-            FileExistsError: there is such a file, and `force` is not set.
+            ValueError: the path does not end in .npz.
+            FileExistsError: the file exists and `force` is not set.
         """
-        if Path(path).suffix != ".npz":
-            raise ValueError(f"{path} does not end in .npz: a voice file does")
         buffer = io.BytesIO()
         np.savez(buffer, semantic_prompt=self.semantic, coarse_prompt=self.coarse, fine_prompt=self.fine)
+        if not isinstance(target, str | os.PathLike):
+            write_all(target, buffer.getvalue())
+            return
+        path = user_path(target)
+        if path.suffix.lower() != ".npz":
+            raise ValueError(f"{path} does not end in .npz: a voice file does")
         write_file(path, buffer.getvalue(), force=force, parents=True)
 
 
@@ -216,6 +223,7 @@ class VoiceLibrary:
         return VoiceInfo(name, language, n, seconds, self.descriptions.get(name))
 
     def _find(self, name: str) -> dict[str, str] | Path:
+        name = name.replace("\\", "/")
         if name in self.paths:
             return self.paths[name]
         if not self.paths:
@@ -231,7 +239,7 @@ class VoiceLibrary:
 
 def language_of(name: str | os.PathLike) -> str | None:
     """Read the language from the name of a voice or its file, as "de" of v2/de_speaker_3, if it tells one."""
-    speaker = re.fullmatch(r"([a-z]{2})_speaker_\d+", Path(name).stem)
+    speaker = re.fullmatch(r"([a-z]{2})_speaker_\d+", PureWindowsPath(os.fsdecode(name)).stem)
     return speaker[1] if speaker and speaker[1] in LANGUAGES else None
 
 
@@ -268,17 +276,20 @@ def _held(folder: Path) -> dict[str, Path]:
     return {
         path.relative_to(prompts).with_suffix("").as_posix(): path
         for prompts in (folder / sub for sub in PROMPT_FOLDERS)
-        for path in (*prompts.glob("*.npz"), *prompts.glob("v2/*.npz"))
+        for path in (*prompts.glob("*"), *prompts.glob("v2/*"))
+        if path.suffix.lower() == ".npz"
     }
 
 
 def load_voice(
-    source: Voice | Mapping[str, Any] | str | Path, tokens: TokenConfig, library: VoiceLibrary | None = None
+    source: Voice | Mapping[str, Any] | str | os.PathLike | None,
+    tokens: TokenConfig,
+    library: VoiceLibrary | None = None,
 ) -> Voice:
     """Load and check a voice.
 
-    `source` is a Voice, a mapping with Suno's three arrays, an .npz file (a Path, or a str that ends
-    in .npz), or a name that `library` knows, such as v2/en_speaker_6, en_speaker_6, announcer.
+    `source` is a Voice, a mapping with Suno's three arrays, an .npz file (any `os.PathLike`, or a str that
+    ends in .npz), or a name that `library` knows, such as v2/en_speaker_6, en_speaker_6, announcer.
 
     Raises:
         ValueError: there is no such voice, or it is none for this checkpoint.
@@ -287,13 +298,18 @@ def load_voice(
         return Voice.from_dict(source.to_dict(), tokens)
     if isinstance(source, Mapping):
         return Voice.from_dict(source, tokens)
-    if isinstance(source, Path) or (isinstance(source, str) and source.endswith(".npz")):
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and source.lower().endswith(".npz")):
         try:
-            return Voice.from_dict(read_arrays(source), tokens)
+            return Voice.from_dict(read_numpy(user_path(source)), tokens)
         except ValueError as error:
-            raise ValueError(f"voice {str(source)!r}: {error}") from error
+            raise ValueError(f"voice {os.fsdecode(source)!r}: {error}") from error
     if not isinstance(source, str):
         raise ValueError(f"voice is a {type(source).__name__}: pass a name, an .npz file, the three arrays or a Voice")
-    if library is None:
-        raise ValueError(f"no voice {source!r}: this checkpoint has no voices; pass an .npz file")
-    return library.load(source, tokens)
+    try:
+        if library is None:
+            raise ValueError(f"no voice {source!r}: this checkpoint has no voices; pass an .npz file")
+        return library.load(source, tokens)
+    except ValueError as error:
+        if user_path(f"{source}.npz").is_file():
+            raise ValueError(f"{error}. There is a file {source}.npz: pass its whole name") from error
+        raise

@@ -185,8 +185,8 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
         (["speak", "Hello", "--top-p", "0"], "top_p is 0.0"),
         (["speak", "Hello", "--voice", "nobody"], "no voice 'nobody'"),
         (["speak", "Hello", "--voice", "broken.npz"], "broken.npz is broken or no NumPy file"),
-        (["speak", "Hello", "-o", "hello.mp3"], "hello.mp3 does not name a .wav file"),
-        (["speak", "Hello", "-o", "."], "does not name a .wav file"),
+        (["speak", "Hello", "-o", "hello.mp3"], "hello.mp3 does not name a .wav, .flac or .ogg file"),
+        (["speak", "Hello", "-o", "."], "does not name a .wav, .flac or .ogg file"),
         (["speak", "Hello", "--save-voice", "me.txt"], "me.txt does not name a .npz file"),
         (["speak", "--file", "missing.txt"], "missing.txt: No such file"),
         (["speak", "--file", "empty.txt"], "empty.txt has no text"),
@@ -209,7 +209,7 @@ def test_files_that_exist_are_kept_unless_forced(folder, capsys):
 def test_bad_input_ends_with_one_clear_line(folder, capsys, arguments, message):
     (folder / "empty.txt").write_text("\n \n")
     (folder / "line.txt").write_text("Hello")
-    (folder / "broken.npz").write_bytes(b"\xff\xfe nothing")
+    (folder / "broken.npz").write_bytes(b"\xff nothing")
     before = sorted(os.listdir())
     assert message in refused(capsys, *arguments)
     assert sorted(os.listdir()) == before

@@ -27,7 +27,7 @@ def test_a_player_plays_the_samples_as_loud_as_they_are():
 
 
 def test_what_is_too_loud_is_clipped_and_does_not_wrap():
-    played, _ = soundfile.read(io.BytesIO(sound.sound_bytes(tone(440, 3.0), RATE, "FLAC")), dtype="float32")
+    played, _ = soundfile.read(io.BytesIO(sound.sound_bytes(tone(440, 3.0), RATE, ".flac")), dtype="float32")
     assert np.abs(played).max() <= 1
     np.testing.assert_allclose(played, np.clip(tone(440, 3.0), -1, 1), atol=1 / 2**14)
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from bark_jax.files import user_path
+
 
 def download_folder(name: str, patterns: tuple[str, ...], *, offline: bool) -> Path:
     """Download the files of a hub repository that match, and return their folder in the local cache.
@@ -60,7 +62,7 @@ def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline:
     Raises:
         ValueError: it is neither, or the hub does not have it.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return path, None
     if (

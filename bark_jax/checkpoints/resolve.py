@@ -16,6 +16,7 @@ a whole. `load.py` fills networks with them.
 import dataclasses
 import importlib.resources
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +25,7 @@ from bark_jax.checkpoints.configs import check_configs
 from bark_jax.checkpoints.hub import download_file, locate
 from bark_jax.checkpoints.pickles import read_pickle
 from bark_jax.checkpoints.tensors import LazyTensor, read_safetensors
+from bark_jax.files import user_path
 from bark_jax.journey import CODEC, SAMPLED, STAGES
 from bark_jax.limits import read_json, shown
 from bark_jax.tokens import TokenConfig
@@ -189,11 +191,13 @@ def resolve(
     Raises:
         ValueError: there is no such checkpoint, or a file of it is missing or broken.
     """
+    if isinstance(checkpoint, os.PathLike):
+        checkpoint = user_path(checkpoint)
     name, options = EMBEDDED if checkpoint is None else str(checkpoint), {"tokenizer": tokenizer, "offline": offline}
     if checkpoint is None:
         checkpoint = Path(str(importlib.resources.files("bark_jax.assets") / EMBEDDED))
     if not isinstance(checkpoint, str | Path):
-        return resolve_suno([Path(file) for file in checkpoint], codec or CODEC_SOURCE, options)
+        return resolve_suno([user_path(file) for file in checkpoint], codec or CODEC_SOURCE, options)
     folder, repository = locate(checkpoint, HUB_FILES, "", offline=offline)
     if (folder / CONFIG).is_file():
         if codec is not None:

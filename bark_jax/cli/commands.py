@@ -24,7 +24,8 @@ EXAMPLES = """examples:
   bark-jax speak "Hello, my dog is cute." -o hello.wav
   bark-jax speak "Hello." --checkpoint suno/bark-small --voice v2/en_speaker_6 --seed 3 -o hello.wav
   bark-jax speak --file book.txt -o book.wav --save-voice me.npz
-  bark-jax speak "And again." --voice me.npz -o again.wav
+  bark-jax speak "And again." --voice me.npz -o again.flac
+  cat book.txt | bark-jax speak - -o - | aplay
   bark-jax batch lines.txt -o out/ --batch-size 32
   bark-jax batch lines.jsonl -o out/ --checkpoint suno/bark-small --voice v2/en_speaker_6
   bark-jax voices --checkpoint suno/bark-small
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"bark-jax {bark_jax.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, run, add_options, summary in COMMANDS:
-        own = [line for line in EXAMPLES.splitlines() if line.startswith(("ex", f"  bark-jax {name}"))]
+        own = [line for line in EXAMPLES.splitlines() if line.startswith("ex") or f"bark-jax {name}" in line]
         command = commands.add_parser(
             name,
             help=summary,
@@ -114,7 +115,7 @@ def info(options: argparse.Namespace) -> None:
 
 Command = tuple[str, Callable[[argparse.Namespace], int | None], Callable[[argparse.ArgumentParser], None], str]
 COMMANDS: tuple[Command, ...] = (
-    ("speak", speak.run, speak.add_options, "speak a text, or read a file of text of any length, into one WAV file"),
+    ("speak", speak.run, speak.add_options, "speak a text, or read a file of text of any length, into one sound file"),
     ("batch", batch.run, batch.add_options, "speak each line of a file into its own WAV file; run again to resume"),
     ("voices", list_voices, add_checkpoint, "list the voices of a checkpoint"),
     ("convert", convert, add_convert_options, "convert a checkpoint to Hugging Face's layout with safetensors"),

@@ -10,10 +10,18 @@ from typing import Any
 import bark_jax
 from bark_jax import options as sampling_options
 from bark_jax import parallel
-from bark_jax.files import refuse_existing
+from bark_jax.files import refuse_existing, user_path
 from bark_jax.pipeline import DTYPES, Bark
 
 STREAM = Path("-")  # standard input or output
+
+
+def path(word: str) -> Path:
+    """Read the name of a file, in which `~` is the home directory."""
+    try:
+        return user_path(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_origin(command: argparse.ArgumentParser) -> None:
@@ -111,8 +119,12 @@ def shows_bars(options: argparse.Namespace) -> bool:
     return sys.stderr.isatty() if options.progress is None else options.progress
 
 
-def check_output(path: Path, *suffixes: str, force: bool) -> None:
-    """Find out before the long work whether its result can be written."""
+def check_output(path: Path, *suffixes: str, force: bool, stream: bool = False) -> None:
+    """Find out before the long work whether its result can be written; with `stream`, - is standard output."""
+    if stream and path == STREAM:
+        if sys.stdout.isatty():
+            raise ValueError("standard output is a terminal: pipe the sound into a program, or name a file with -o")
+        return
     if path.is_dir() or path.suffix.lower() not in suffixes:
         wanted = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
         raise ValueError(f"{path} does not name a {wanted} file: end it with a name such as speech{suffixes[0]}")
