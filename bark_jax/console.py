@@ -90,7 +90,7 @@ def _notes(error: BaseException) -> str:
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
-    say(f"warning: {message}")
+    say(f"warning: {' '.join(str(message).split())}")
 
 
 # ---------------------------------------------------------------------------------------------

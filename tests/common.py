@@ -1,6 +1,8 @@
 """What the tests of the stages share."""
 
+import contextlib
 import dataclasses
+import signal
 
 import hf
 import jax
@@ -11,6 +13,16 @@ from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
 
 TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon"]
+
+
+@contextlib.contextmanager
+def foreground():
+    """Start child processes as a shell does in the foreground: what nohup and & ignore, they would ignore too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def voice(tokens: TokenConfig, n: int, seed: int = 0) -> Voice:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import soundfile
+from common import foreground
 from flax import nnx
 
 import bark_jax
@@ -246,7 +247,9 @@ def test_a_place_without_permission_is_refused_before_the_work(folder, capsys, m
 def test_ctrl_c_leaves_nothing(folder):
     """Interrupt a real process in the midst of its work."""
     command = [sys.executable, "-m", "bark_jax", "speak", "Hello", "-o", "hello.wav", "--progress"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with foreground():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with process:
         shown = ""
         while "semantic" not in shown:
             letter = process.stderr.read(1)

@@ -5,12 +5,37 @@ Wrong input ends with one line that says what is wrong. Ctrl-C leaves no half-wr
 sentences spoken so far stay in a file of their own.
 """
 
-from collections.abc import Sequence
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from bark_jax.cli.commands import parser
-    from bark_jax.console import run_command
+    with quiet_interrupt():
+        from bark_jax.cli.commands import parser
+        from bark_jax.console import run_command
 
-    return run_command(parser().parse_args(arguments))
+        options = parser().parse_args(arguments)
+    return run_command(options)
+
+
+@contextlib.contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once, in one line: imports in C would swallow a KeyboardInterrupt, or crash."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # as under nohup, or inside of another program
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(*_: object) -> None:
+    os.write(2, b"\nbark-jax: interrupted, no file is half-written\n")
+    os._exit(130)

@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int | None:
         options.file = STREAM
     text = options.text if options.file is None else read_text(options.file)
     if options.file is None and os.path.isfile(text):
-        say(f"warning: {text} is the name of a file, and is spoken as it is: --file reads what is in the file")
+        say(f"warning: {text} is the name of a file, and is spoken as it is: --file reads what is in it")
     check_output(options.output, *FORMATS, force=options.force, stream=True)
     if options.save_voice:
         check_output(options.save_voice, ".npz", force=options.force)
