@@ -300,7 +300,7 @@ def load_voice(
         return Voice.from_dict(source, tokens)
     if isinstance(source, os.PathLike) or (isinstance(source, str) and source.lower().endswith(".npz")):
         try:
-            return Voice.from_dict(read_numpy(user_path(source)), tokens)
+            return Voice.from_dict(read_arrays(user_path(source)), tokens)
         except ValueError as error:
             raise ValueError(f"voice {os.fsdecode(source)!r}: {error}") from error
     if not isinstance(source, str):
