@@ -20,7 +20,7 @@ LONGER = {"bark_jax.notebook": 460}  # and of these
 # From the lowest on: a file imports from its own layer and those above it in this list. A folder is one entry.
 LAYERS = (
     ("tokens", "files", "console", "limits", "journey", "platforms", "matmul", "parallel", "codec_layers"),
-    ("options", "tokenizer_files", "text", "sound", "recording", "voices", "gpt", "sampling", "codec"),
+    ("options", "tokenizer_files", "numpy_files", "text", "sound", "recording", "voices", "gpt", "sampling", "codec"),
     ("inputs", "semantic", "coarse", "fine", "sentences", "describe"),
     ("checkpoints",),
     ("units", "speech", "long_form"),
