@@ -67,12 +67,13 @@ def read_lines(path: str | os.PathLike) -> list[Line]:
         ValueError: it has only blank lines, or is not text.
     """
     name = os.fspath(path)
-    if name == STANDARD_INPUT:
-        content = to_utf8(sys.stdin.buffer.read(), "standard input")
-        is_json = content.lstrip().startswith(b"{")
-    else:
-        content = to_utf8(Path(path).read_bytes(), name)
-        is_json = Path(path).suffix.lower() in (".jsonl", ".json")
+    return lines_of(sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(path).read_bytes(), name)
+
+
+def lines_of(content: bytes, name: str) -> list[Line]:
+    """Read the content of a file of that name; errors as in `read_lines`."""
+    content = to_utf8(content, "standard input" if name == STANDARD_INPUT else name)
+    is_json = name.lower().endswith((".jsonl", ".json")) or (name == STANDARD_INPUT and content.lstrip()[:1] == b"{")
     lines = [read_line(number, raw, is_json) for number, raw in enumerate(content.splitlines(), 1) if raw.strip()]
     if not lines:
         raise ValueError(f"{name} has no text: write one on each line")

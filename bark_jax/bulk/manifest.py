@@ -8,7 +8,7 @@ is skipped, and said: those lines are made again.
 import json
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -48,19 +48,23 @@ def read_records(folder: str | os.PathLike) -> dict[str, Record]:
         lines = read_file(path).splitlines()
     except FileNotFoundError:
         return {}
-    records, damaged = {}, []
+    return {record["id"]: record for record in parse_records(lines, str(path))}
+
+
+def parse_records(lines: Iterable[bytes], name: str) -> Iterator[Record]:
+    """Read the records of a file of that name, in order; skip damaged ones, and say so."""
+    damaged = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             record = None
         if is_record(record):
-            records[record["id"]] = record
+            yield record
         elif not is_error(record):
             damaged.append(number)
     if damaged:
-        say(f"{path}: {len(damaged)} damaged records are skipped, the first in line {damaged[0]}")
-    return records
+        say(f"{name}: {len(damaged)} damaged records are skipped, the first in line {damaged[0]}")
 
 
 def is_record(value: Any) -> TypeGuard[Record]:

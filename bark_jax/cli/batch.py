@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from pathlib import Path
+from typing import Any
 
 from bark_jax.bulk import run as bulk
-from bark_jax.cli.options import add_sampling, generation, load
+from bark_jax.cli.options import add_sampling, generation, load, origin
 from bark_jax.console import DONE, INCOMPLETE, say
 
 
@@ -17,7 +17,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "objects if it begins with {",
     )
     command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
+        "-o", "--output", required=True, metavar="FOLDER", help="for the WAVs, manifest.jsonl and job.json"
     )
     command.add_argument(
         "--batch-size",
@@ -35,6 +35,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="speak only share I of N, 1/N to N/N: for schedulers that start N independent tasks, which write into one "
         "folder (default: 1/1)",
     )
+    command.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on the machines of a Ray cluster (default address: RAY_ADDRESS, else a cluster on this machine); "
+        "lines may be Parquet too, and both paths in an object store, such as s3://bucket/out; needs bark-jax[ray]",
+    )
+    command.add_argument(
+        "--records", choices=("jsonl", "parquet"), default="jsonl", help="with --ray: format (default: jsonl)"
+    )
     add_sampling(command)
 
 
@@ -47,13 +58,27 @@ def share(word: str) -> tuple[int, int]:
 
 
 def run(options: argparse.Namespace) -> int:
-    lines, settings = bulk.read_lines(options.lines), generation(options)
-    settings |= {"batch_size": options.batch_size, "share": options.share, "force": options.force}
-    bark = load(options)
+    settings = generation(options) | {"batch_size": options.batch_size, "force": options.force}
     try:
-        done = bulk.run(bark, lines, options.output, **settings)
+        if options.ray is None:
+            lines = bulk.read_lines(options.lines)
+            done = bulk.run(load(options), lines, options.output, share=options.share, **settings)
+        else:
+            done = run_on_ray(options, settings)
     except bulk.Incomplete as error:
         say(f"error: {error}")
         return INCOMPLETE
     print(f"{options.output}: {done}", flush=True)
     return INCOMPLETE if done.failed else DONE
+
+
+def run_on_ray(options: argparse.Namespace, settings: dict[str, Any]) -> bulk.Summary:
+    try:
+        from bark_jax.bulk import on_ray
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--ray needs {error.name}: pip install 'bark-jax[ray]'") from error
+    if options.share != (0, 1):
+        raise ValueError("--share does not go with --ray, which shares out the lines itself: leave it out")
+    loading = origin(options) | {name: getattr(options, name) for name in ("dtype", "mesh", "low_memory")}
+    settings |= {"address": options.ray or None, "records": options.records}
+    return on_ray.run(loading, on_ray.read_lines(options.lines), options.output, **settings)
