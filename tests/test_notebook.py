@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 import bark_jax
-from bark_jax import notebook
+from bark_jax import notebook, options
 from bark_jax.tokens import TokenConfig
 from bark_jax.train import judges
 from bark_jax.train.patterns import EVERYDAY
@@ -33,7 +33,7 @@ def speech(bark):
 @pytest.fixture
 def shown(monkeypatch):
     displayed = []
-    monkeypatch.setattr(notebook, "display", displayed.append)
+    monkeypatch.setattr(notebook.pictures, "display", displayed.append)
     return displayed
 
 
@@ -159,7 +159,7 @@ def test_live_draws_anew_when_a_knob_turns():
 
 def test_controls_are_words_where_a_notebook_is_only_read(bark, tmp_path, monkeypatch):
     displayed = []
-    monkeypatch.setattr(notebook, "display", lambda data, raw: displayed.append(data))
+    monkeypatch.setattr(notebook.controls, "display", lambda data, raw: displayed.append(data))
     notebook.live(str, object=widgets.IntSlider())._ipython_display_()
     notebook.panel(bark, folder=tmp_path)._ipython_display_()
     for data in displayed:
@@ -215,8 +215,8 @@ def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):
 def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
     controls = notebook.panel(bark, folder=tmp_path).controls
     assert controls["voice"].options == tuple(bark.voices.names()) == ("en_speaker_0", "en_speaker_1")
-    temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in notebook.STAGES]
-    assert [controls[f"{stage}_temperature"].value for stage in notebook.STAGES] == temperatures
+    temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in options.STAGES]
+    assert [controls[f"{stage}_temperature"].value for stage in options.STAGES] == temperatures
     assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(256 / 49.9)
     assert set(judges.words(controls["text"].value)) <= set(EVERYDAY)
 
@@ -311,13 +311,13 @@ def test_saving_writes_sound_and_voice_and_keeps_what_is_there(bark, tmp_path):
 def test_a_missing_accelerator_is_said_loudly(monkeypatch, tmp_path):
     for variable in ("COLAB_TPU_ADDR", "TPU_ACCELERATOR_TYPE"):
         monkeypatch.delenv(variable, raising=False)
-    (_, _, variables, tpu), (_, _, _, gpu) = notebook.ACCELERATORS
+    (_, _, variables, tpu), (_, _, _, gpu) = notebook.pictures.ACCELERATORS
     absent, present = (str(tmp_path / "absent"),), (str(tmp_path),)
-    monkeypatch.setattr(notebook, "ACCELERATORS", (("TPU", absent, variables, tpu), ("GPU", absent, (), gpu)))
+    monkeypatch.setattr(notebook.pictures, "ACCELERATORS", (("TPU", absent, variables, tpu), ("GPU", absent, (), gpu)))
     assert "***" not in notebook.device()
     monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-1")
     assert "*** THIS MACHINE HAS A TPU" in notebook.device()
     assert "jax[tpu]" in notebook.device()
-    monkeypatch.setattr(notebook, "ACCELERATORS", (("GPU", present, (), gpu),))
+    monkeypatch.setattr(notebook.pictures, "ACCELERATORS", (("GPU", present, (), gpu),))
     assert "*** THIS MACHINE HAS A GPU" in notebook.device()
     assert "jax[cuda13]" in notebook.device()

@@ -1,0 +1,202 @@
+"""The panel: controls for one generation, and the takes made with them."""
+
+import contextlib
+import dataclasses
+import functools
+import html
+import io
+import itertools
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from bark_jax import options, recording
+from bark_jax.notebook.controls import Live, view, warning
+from bark_jax.notebook.pictures import one_rate, png, sound_figure
+from bark_jax.options import STAGES
+from bark_jax.pipeline import Bark, Speech
+from bark_jax.text import fits
+from bark_jax.voices import Voice
+
+
+@dataclasses.dataclass
+class Panel:
+    """Hold the controls of `panel` and the takes made with them, newest last."""
+
+    bark: Bark
+    folder: Path
+    controls: dict[str, Any]
+    generate_button: widgets.Button
+    bars: dict[str, widgets.FloatProgress]
+    message: widgets.VBox
+    shown: widgets.VBox
+    upload: widgets.FileUpload
+    takes: list[Speech] = dataclasses.field(default_factory=list)
+    voices: dict[str, Voice] = dataclasses.field(default_factory=dict)
+
+    def generate(self, _: Any = None) -> None:
+        """Speak the text as the controls say, in long form if it is long, and put the take on top of the others."""
+        values = {name: control.value for name, control in self.controls.items()}
+        self._say("Speaking ...")
+        self.generate_button.disabled = True
+        for bar in self.bars.values():
+            bar.value = 0
+        try:
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", UserWarning)
+                text, voice = values.pop("text"), values.pop("voice")
+                speak = self.bark.generate if fits(text, self.bark.tokenizer, self.bark.tokens) else self.bark.read
+                voice = self.voices.get(voice, voice.strip() or None)
+                speech = speak(text, voice=voice, progress=self.report, **values)
+        except ValueError as error:
+            self.message.children = [warning(str(error))]
+        except KeyboardInterrupt:
+            self.message.children = [warning("Stopped; the takes before are kept.")]
+        else:
+            self._add(speech)
+            told = dict.fromkeys(str(one.message) for one in warned)
+            self.message.children = (*self.message.children, *map(warning, told))
+        finally:
+            self.generate_button.disabled = False
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Fill the bars; a stage that has ended early is done all the same when the next one begins.
+
+        A long text goes through the stages more than once, and the sentences that are done are counted.
+        """
+        if stage == "sentence":
+            self._say(f"Speaking ... {done} of {total} sentences are done.")
+            return
+        place = STAGES.index(stage)
+        for number, name in enumerate(STAGES):
+            self.bars[name].value = done / max(1, total) if number == place else number < place
+
+    def compare(self, _: Any = None) -> None:
+        """Show all takes on one scale."""
+        sounds = {f"take {number}": take for number, take in enumerate(self.takes, 1) if len(take.samples)}
+        if not sounds:
+            self.message.children = [warning("There is no take yet: press Generate.")]
+            return
+        figure = sound_figure(*one_rate(sounds, 24_000))
+        self.message.children = [widgets.Image(value=png(figure), format="png")]
+
+    def save(self, number: int, _: Any = None) -> None:
+        """Write a take as a WAV file, and its tokens as a voice; files that exist are kept."""
+        taken = {path.stem for path in self.folder.glob("take-*")}
+        name = next(name for n in itertools.count(number) if (name := f"take-{n}") not in taken)
+        try:
+            self.takes[number - 1].save(self.folder / f"{name}.wav")
+            self.takes[number - 1].voice().save(self.folder / f"{name}.npz")
+            self._say(f"Saved {self.folder / name}.wav, and its voice as {name}.npz.")
+        except (ValueError, OSError) as error:
+            self.message.children = [warning(str(error))]
+
+    def _say(self, text: str) -> None:
+        self.message.children = [widgets.HTML(html.escape(text))]
+
+    def _add(self, speech: Speech) -> None:
+        self.takes.append(speech)
+        number = len(self.takes)
+        parts = f", in {len(speech.sentences)} sentences" if speech.sentences else ""
+        self._say(f"Take {number} was made in {sum(speech.timings.values()):.1f} s{parts}.")
+        save = widgets.Button(description="Save", icon="save", layout={"width": "6em"})
+        save.on_click(functools.partial(self.save, number))
+        caption = widgets.HTML(f"<b>take {number}</b>: {html.escape(repr(speech))}")
+        sound = view(speech) if len(speech.samples) else warning("The model ended it at once: no sound.")
+        self.shown.children = (widgets.VBox([widgets.HBox([save, caption]), sound]), *self.shown.children)
+        with contextlib.suppress(ValueError):  # too short to be a voice
+            self._offer(f"take {number}", speech.voice())
+
+    def _offer(self, name: str, voice: Voice) -> None:
+        """Add a voice to those that the panel knows."""
+        self.voices[name] = voice
+        known = self.controls["voice"].options
+        self.controls["voice"].options = known if name in known else (*known, name)
+
+    def take_recording(self, change: Mapping[str, Any]) -> None:
+        """Make a voice of an uploaded recording, and choose it."""
+        for name, content in uploaded(change["new"]):
+            self._say(f"Listening to {name} ...")
+            try:
+                with warnings.catch_warnings(record=True) as warned:
+                    warnings.simplefilter("always", UserWarning)
+                    samples, rate = recording.read_file(io.BytesIO(content), name)
+                    self._offer(name, self.bark.voice(samples, sample_rate=rate))
+            except ValueError as error:
+                self.message.children = [warning(str(error))]
+            else:
+                self.controls["voice"].value = name
+                self._say(f"{name} is a voice now, and chosen.")
+                self.message.children = (*self.message.children, *(warning(str(one.message)) for one in warned))
+
+    def _ipython_display_(self) -> None:
+        """Show the panel where a cell ends with it."""
+        together = widgets.Button(description="Compare all", icon="align-left")
+        together.on_click(self.compare)
+        text, *others = self.controls.values()
+        knobs = widgets.HBox([widgets.VBox(others[:4]), widgets.VBox(others[4:])])
+        buttons = widgets.HBox([self.generate_button, together, self.upload])
+        bars = widgets.HBox(list(self.bars.values()))
+        Live([text, knobs, buttons, bars, self.message, self.shown])._ipython_display_()
+
+
+def panel(
+    bark: Bark,
+    text: str = "Hello, my name is bark.",
+    *,
+    max_seconds: float | None = None,
+    folder: str | os.PathLike = ".",
+) -> Panel:
+    """Make a panel to play with; as the last line of a cell it shows itself.
+
+    A text that is too long for once is spoken in long form; `max_seconds` is then that of each sentence.
+
+    Args:
+        text, max_seconds: what the controls say at first; None is as long as the checkpoint can speak at once.
+        folder: where Save writes `take-1.wav` and its voice, `take-1.npz`.
+    """
+    style = {"description_width": "10em"}
+    names = [] if bark.voices is None else bark.voices.names()
+    slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
+    hint = "a name, a recording, an .npz file, take 1, ..."
+    controls: dict[str, Any] = {
+        "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
+        "voice": widgets.Combobox(
+            options=names, placeholder=hint, description="voice", layout={"width": "28em"}, style=style
+        ),
+        "seed": widgets.IntText(value=0, description="seed", layout={"width": "28em"}, style=style),
+    }
+    usual = {"max_seconds": bark.tokens.longest_s if max_seconds is None else max_seconds}
+    for name, option in options.table().items():
+        if option.slider is None:
+            continue
+        least, most, step = option.slider
+        most = bark.tokens.longest_s if most is None else most
+        value = usual.get(name, option.default)
+        value = getattr(bark.tokens, name) if value is None else value
+        controls[name] = slider(
+            value=value, min=min(least, most), max=most, step=step, description=name.replace("_", " ")
+        )
+    made = Panel(
+        bark=bark,
+        folder=Path(folder),
+        controls=controls,
+        generate_button=widgets.Button(description="Generate", button_style="primary", icon="play"),
+        bars={stage: widgets.FloatProgress(min=0, max=1, description=stage, style=style) for stage in STAGES},
+        message=widgets.VBox(),
+        shown=widgets.VBox(),
+        upload=widgets.FileUpload(description="Your voice", accept="audio/*", tooltip="a recording of 2 to 10 s"),
+    )
+    made.generate_button.on_click(made.generate)
+    made.upload.observe(made.take_recording, "value")
+    return made
+
+
+def uploaded(value: Any) -> list[tuple[str, bytes]]:
+    """Read names and contents of a FileUpload: a mapping in ipywidgets 7, a sequence in 8."""
+    files = [each["metadata"] | each for each in value.values()] if isinstance(value, Mapping) else value
+    return [(each["name"], bytes(each["content"])) for each in files]
