@@ -43,7 +43,7 @@ def sentence_by_sentence(
     Args:
         voice: of all pieces. None: the first piece has the voice that its seed brings, and all the others
             have that one; where a speech is too short to make a voice of, the next is taken.
-        report: told the stages, and as the stage "sentence" how many pieces are done.
+        report: called as (stage, done, total) for each stage, and for "sentence", which counts pieces.
         chained: each piece continues the one before: that is its voice. One at a time then.
         batch_size: the most at once. A text has batches of one size, that or a lower power of two, so that few
             are compiled; the last one is filled with copies of the last piece.

@@ -24,6 +24,7 @@ class Option:
     metavar: str
     help: str
     slider: tuple[float, float | None, float] | None = None  # in the panel: least, most (None: the checkpoint's), step
+    off: float | None = None  # the number that does what None does, where the slider begins
 
 
 def _temperature(stage: str, usual: float) -> Option:

@@ -221,6 +221,19 @@ def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
     assert set(judges.words(controls["text"].value)) <= set(EVERYDAY)
 
 
+def test_a_new_option_with_a_slider_is_in_the_panel(bark, tmp_path, monkeypatch):
+    """And a new option needs no change of the panel."""
+    new = {
+        "min_p": options.Option(None, "P", "a new filter", (0, 1, 0.01), off=0.0),
+        "flag": options.Option(3, "N", ""),
+    }
+    table = dict(options.table()) | new
+    monkeypatch.setattr(options, "table", lambda *_: table)
+    controls = notebook.panel(bark, folder=tmp_path).controls
+    assert (controls["min_p"].value, controls["min_p"].max, controls["min_p"].description) == (0, 1, "min p")
+    assert "flag" not in controls
+
+
 def test_a_voice_of_the_checkpoint_speaks(bark, tmp_path):
     panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
     press(panel, text="More", voice="en_speaker_1")

@@ -3,10 +3,10 @@
     play(speech)                   a player, the waveform, the mel spectrogram
     compare({"label": sound})      several takes on one scale
     tokens(speech)                 the tokens of each stage as pictures over time
-    live(draw, knob=widget)        what `draw` returns, drawn anew when a knob turns
+    live(draw, knob=widget)        what `draw` returns, updated when a knob turns
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
 
-A sound is a `Speech`, samples (n,) at 24 kHz unless told, or a sound file's path. Nothing is made louder or
+A sound is a `Speech`, samples (n,), by default at 24 kHz, or a sound file's path. Nothing is made louder or
 softer: where one sound seems louder than another, it is. Needs the extra `notebooks`; keeps to what ipywidgets
 7 and 8 share.
 """

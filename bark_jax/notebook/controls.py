@@ -1,4 +1,4 @@
-"""Controls that draw anew whenever they change."""
+"""Live controls: widgets, and what a function returns for their values."""
 
 import html
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Live(widgets.VBox):
 
 
 def live(draw: Callable[..., Any], **controls: Any) -> Live:
-    """Show what `draw` returns for the controls' values, and draw it anew whenever one changes.
+    """Show what `draw` returns for the controls' values, and update it whenever one changes.
 
     Args:
         draw: called with a value for each control; returns a matplotlib figure, a sound, a text, or a
-            list of such things.
+            list of these.
         controls: ipywidgets with a `value`, by the name of their argument; sliders act when released.
     """
     shown = widgets.VBox()

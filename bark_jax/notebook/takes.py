@@ -176,8 +176,8 @@ def panel(
             continue
         least, most, step = option.slider
         most = bark.tokens.longest_s if most is None else most
-        value = usual.get(name, option.default)
-        value = getattr(bark.tokens, name) if value is None else value
+        starts = (usual.get(name), option.default, getattr(bark.tokens, name, None), option.off)
+        value = next(start for start in starts if start is not None)
         controls[name] = slider(
             value=value, min=min(least, most), max=most, step=step, description=name.replace("_", " ")
         )
