@@ -17,7 +17,7 @@ import soundfile
 import bark_jax
 from bark_jax import files, sound
 from bark_jax.cli import main, speak
-from bark_jax.sound import GrowingWav
+from bark_jax.sound import GrowingSound
 from bark_jax.speech import Speech
 from bark_jax.tokens import TokenConfig
 from bark_jax.voices import Voice
@@ -97,7 +97,7 @@ def test_asserts_play_no_part(tmp_path):
 def test_a_growing_wav_keeps_the_pieces_before_a_full_disk(tmp_path):
     first, second = sound.sound_bytes(SAMPLES, 24_000), sound.sound_bytes(np.concatenate([SAMPLES] * 2), 24_000)
     for size in range(len(second) + 1):
-        wav = GrowingWav(tmp_path / "book.wav")
+        wav = GrowingSound(tmp_path / "book.wav")
         with contextlib.suppress(OSError), full_disk(size), wav:
             wav.write(SAMPLES, 24_000)
             wav.write(SAMPLES, 24_000)
@@ -110,7 +110,7 @@ def test_a_growing_wav_keeps_the_pieces_before_a_full_disk(tmp_path):
 
 def test_a_growing_wav_is_whole_at_every_moment(tmp_path, monkeypatch):
     """The header counts samples that are on the disk, and no others."""
-    wav, seen = GrowingWav(tmp_path / "book.wav"), []
+    wav, seen = GrowingSound(tmp_path / "book.wav"), []
     fsync = os.fsync
 
     def look(handle):
@@ -127,7 +127,7 @@ def test_a_growing_wav_is_whole_at_every_moment(tmp_path, monkeypatch):
 
 def test_a_wav_too_large_for_its_header_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sound, "WAV_LIMIT", 280)
-    wav = GrowingWav(tmp_path / "book.wav")
+    wav = GrowingSound(tmp_path / "book.wav")
     wav.write(SAMPLES, 24_000)
     with pytest.raises(ValueError, match=r"book.partial.wav would have 284 bytes, a WAV less than 280: cut the text"):
         wav.write(SAMPLES, 24_000)
@@ -239,7 +239,7 @@ def test_links_are_not_followed(tmp_path):
         link.unlink()
     partial = tmp_path / "book.partial.wav"
     partial.symlink_to("elsewhere")
-    with GrowingWav(tmp_path / "book.wav", force=True) as wav:
+    with GrowingSound(tmp_path / "book.wav", force=True) as wav:
         wav.write(SAMPLES, 24_000)
     assert (tmp_path / "elsewhere").read_bytes() == b"mine"
     assert not (tmp_path / "nowhere").exists()

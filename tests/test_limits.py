@@ -320,8 +320,8 @@ def test_values_in_messages_are_brief(value, expected):
 # ---------------------------------------------------------------------------------------------
 
 
-def sound_bytes(format: str) -> bytes:
-    return sound.sound_bytes(np.sin(np.arange(20) / 9).astype(np.float32), 24_000, format)
+def sound_bytes(suffix: str) -> bytes:
+    return sound.sound_bytes(np.sin(np.arange(20) / 9).astype(np.float32), 24_000, suffix)
 
 
 def read_all(read, path):
@@ -342,8 +342,8 @@ FUZZED = {  # what makes a sound file in a folder, and what reads it
     "pickle": (lambda folder: torch_file(folder / "x"), lambda path: state_dict(read_pickle(path), path)),
     "npz": (lambda folder: voice_file(folder / "x.npz"), read_voice),
     "tokenizer": (lambda folder: tokenizer_folder(folder) / "tokenizer.json", lambda path: speak_with(path.parent)),
-    "wav": (lambda folder: saved(folder, sound_bytes("WAV")), sound.read_sound),
-    "flac": (lambda folder: saved(folder, sound_bytes("FLAC")), sound.read_sound),
+    "wav": (lambda folder: saved(folder, sound_bytes(".wav")), sound.read_sound),
+    "flac": (lambda folder: saved(folder, sound_bytes(".flac")), sound.read_sound),
     "json": (lambda folder: saved(folder, json.dumps(NANO.config).encode()), limits.read_json),
 }
 
