@@ -102,6 +102,6 @@ $(VENV)/.installed-tests: pyproject.toml requirements.txt $(CONSTRAINTS) | $(BIN
 	$(PIP) --no-deps $(JUDGES)
 	touch $@
 
-$(VENV)/.installed-lint: pyproject.toml | $(BIN)/python
-	$(PIP) -e .[lint,notebooks,test]
+$(VENV)/.installed-lint: $(VENV)/.installed-tests
+	$(PIP) -e .[lint]
 	touch $@

@@ -245,9 +245,9 @@ def layer_norm(width: int, *, bias: bool, dtype: DTypeLike, rngs: nnx.Rngs) -> n
 
 
 class Embedding(nnx.Embed):
-    """A table of embeddings."""
+    """A table of embeddings; gradients of a row are summed in float32."""
 
-    def __call__(self, inputs: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:
+    def __call__(self, inputs: Int[Array, "*shape"]) -> Float[Array, "*shape d"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return look_up(self.embedding[...], inputs)
 
 

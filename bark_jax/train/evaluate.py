@@ -76,7 +76,9 @@ class Spoken:
     speakers: list[str]
 
     def some(self, chosen: Sequence[int]) -> "Spoken":
-        return Spoken(*([row[i] for i in chosen] for row in (self.texts, self.sounds, self.speakers)))
+        """Select recordings by their numbers."""
+        texts, sounds, speakers = self.texts, self.sounds, self.speakers
+        return Spoken([texts[i] for i in chosen], [sounds[i] for i in chosen], [speakers[i] for i in chosen])
 
 
 def read_recordings(folder: Path, sample_rate: int) -> Spoken:
