@@ -47,7 +47,8 @@ def run_command(options: argparse.Namespace) -> int:
 
 def say(message: str, *, end_bar: bool = False) -> None:
     """Write one line to standard error, on a line of its own where a bar may be."""
-    tqdm.write("\n" * end_bar + f"bark-jax: {printable(message)}", file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it any more
+        tqdm.write("\n" * end_bar + f"bark-jax: {printable(message)}", file=sys.stderr)
 
 
 def one_line(error: Exception) -> str:
@@ -71,17 +72,21 @@ def discard_output() -> None:
 def keep_compiled_programs() -> None:
     """Let JAX keep its compiled programs for the next run, unless the user has chosen a place for them.
 
-    Where no home directory is known, as for a container's user without an entry in /etc/passwd, none are kept.
+    None are kept where there is no home directory to write to, as for a container's user without an entry in
+    /etc/passwd.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "bark-jax")
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError):
+        return
+    if not os.access(folder, os.W_OK):
         return
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(home / "bark-jax"))
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # the small programs add up
 
 

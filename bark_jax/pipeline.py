@@ -39,7 +39,11 @@ from bark_jax.voices import VoiceLibrary, language_of
 
 
 class Bark(Stages):
-    """Speak with the four networks of a checkpoint; `load` makes one."""
+    """Speak with the four networks of a checkpoint; `load` makes one.
+
+    It can be pickled, copied and sent to a spawned process, its weights with it (with low memory: where they lie
+    on disk). Unpickled, the weights of a mesh are on one device. A forked process cannot use JAX.
+    """
 
     @overload
     def generate(self, text: str, **options: Unpack[GenerateCall]) -> Speech: ...  # pyright: ignore[reportOverlappingOverload]

@@ -253,6 +253,24 @@ def test_a_user_without_a_home_can_speak(folder, monkeypatch, capsys):
     )
 
 
+@pytest.mark.parametrize("home", ["/dev/null", "/proc/none"])
+def test_a_home_that_cannot_be_written_to_is_no_matter(folder, monkeypatch, capsys, home):
+    for variable in ("XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", home)
+    with monkeypatch.context() as patch:
+        patch.setattr("jax.config.update", None)  # calling it would be an error
+        console.keep_compiled_programs()
+    assert main(["voices"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_messages_that_nobody_reads_are_no_error(folder):
+    process = child("speak", "--file", "missing.txt", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process.stderr.close()
+    assert process.wait() == 2
+
+
 @pytest.mark.parametrize("wait", [0.1, 0.8, 2.0])
 def test_ctrl_c_during_the_imports_is_one_line(folder, wait):
     with child("info", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
