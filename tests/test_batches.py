@@ -151,3 +151,14 @@ def test_a_batch_follows_from_its_seed_and_step(data):
         np.testing.assert_array_equal(x, again(5)[name])
     assert any(not np.array_equal(x, y) for x, y in zip(make(5).values(), make(6).values()))
     assert any(not np.array_equal(x, y) for x, y in zip(make(5).values(), other(5).values()))
+
+
+@pytest.mark.parametrize("tokens", [made.tokens for made in recipe.RECIPES.values()], ids=recipe.RECIPES)
+def test_the_first_windows_of_generation_are_trained(tokens):
+    units = np.random.default_rng(0).integers(0, tokens.semantic_vocab_size, 1000)
+    last = batches.last_with_first_head(tokens)
+    heads = [coarse.window_head(units, 0, n * tokens.sliding_window_len, tokens) for n in range(last + 2)]
+    for head in heads[1:-1]:
+        np.testing.assert_array_equal(head, heads[0])
+    is_full = (last + 1) * tokens.sliding_window_len > tokens.max_coarse_history
+    assert is_full or not np.array_equal(heads[-1], heads[0])

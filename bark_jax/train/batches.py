@@ -253,17 +253,19 @@ def semantic_places(step: Int[np.ndarray, " b"], tokens: TokenConfig) -> Int[np.
     return np.round(step / tokens.coarse_per_semantic).astype(np.int32)
 
 
+def last_with_first_head(tokens: TokenConfig) -> int:
+    """Return the last window whose prompt begins as that of window 0: an example of it holds all windows before it."""
+    return (tokens.max_coarse_history - 1) // tokens.sliding_window_len
+
+
 def coarse_batches(
     data: Tokens, tokens: TokenConfig, *, batch: int, voice_probability: float, seed: int
 ) -> Callable[[int], Batch]:
-    """Return what makes the batch of a step, each example a window of generation.
-
-    After a full history each window teaches as much; before that, a late one holds the early ones too.
-    """
+    """Return what makes the batch of a step, each example a window of generation, from `last_with_first_head` on."""
     tables, voices = CoarseTables.make(data, tokens), Voices(data.speakers, voice_probability)
     ids = np.array([coarse.steps_for(len(units), tokens) for units in data.semantic])
     windows = np.maximum(1, -(-ids // tokens.sliding_window_len))
-    first = np.minimum(windows - 1, tokens.max_coarse_history // tokens.sliding_window_len)
+    first = np.minimum(windows - 1, last_with_first_head(tokens))
 
     def make(step: int) -> Batch:
         rng = np.random.default_rng((seed, step))
