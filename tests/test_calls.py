@@ -102,14 +102,14 @@ def test_what_is_no_number_is_a_value_error(bark, name, value):
             method("Hello", **{name: value})
 
 
-@pytest.mark.parametrize("rows", [None, "words", [None], [[1.5]], [["a"]], iter([1]), np.array(3)], ids=repr)
+@pytest.mark.parametrize("rows", [None, "words", [None], [[1.5]], [["a"]], iter([1]), np.array(3)])
 def test_what_are_no_tokens_is_a_value_error(bark, rows):
     for stage in (bark.semantic_to_coarse, bark.coarse_to_fine, bark.decode):
         with pytest.raises(ValueError, match=r"shape|holds|integers"):
             stage(rows)
 
 
-@pytest.mark.parametrize("sound", [None, io.BytesIO(), [None], [io.BytesIO()], 3, np.zeros((2, 2, 2))], ids=repr)
+@pytest.mark.parametrize("sound", [None, io.BytesIO(), [None], [io.BytesIO()], 3, np.zeros((2, 2, 2))])
 def test_what_is_no_recording_is_a_value_error(bark, sound):
     with pytest.raises(ValueError, match="shape"):
         bark.encode(sound)
