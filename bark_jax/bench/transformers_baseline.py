@@ -104,9 +104,9 @@ def compile_steps(forward: Callable[..., Any], compiled: Callable[..., Any]) -> 
 
 def warm_up(make: MakeStages, batch: int) -> str:
     """Run two tokens through all stages: what compiles for a size of batch does it now. Return why it failed, if so."""
-    prompt = np.full((2, TOKENS.max_input_semantic_length), TOKENS.text_encoding_offset, np.int32)
+    text = np.full(2, TOKENS.text_encoding_offset, np.int32)
     try:
-        functools.reduce(lambda rows, stage: stage(rows), make(2).values(), [prompt] * batch)
+        functools.reduce(lambda rows, stage: stage(rows), make(2).values(), [text] * batch)
     except Exception as error:  # torch and its compilers have a class for each thing that a machine may lack
         return reason(error)
     return ""
