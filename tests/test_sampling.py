@@ -9,6 +9,7 @@ import pytest
 import reference
 
 from bark_jax import sampling
+from bark_jax.journey import STAGES
 from bark_jax.sampling import Controls
 
 
@@ -87,3 +88,8 @@ def test_bad_controls_are_refused(bad, message):
 
 def test_a_huge_top_k_keeps_everything():
     assert np.isfinite(prepared([[1.0, 2, 3]], temperature=1, top_k=10**12)).all()
+
+
+def test_each_stage_samples_from_a_stream_of_its_own():
+    """Stored seeds give the same speech only while these numbers stay."""
+    assert {stage.name: stage.stream for stage in STAGES} == {"semantic": 0, "coarse": 1, "fine": 2, "codec": 3}
