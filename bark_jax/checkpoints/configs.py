@@ -185,8 +185,8 @@ def _token_problems(tokens: TokenConfig) -> list[str]:
     frames = tokens.coarse_rate_hz / tokens.semantic_rate_hz
     checks = (
         (
-            window % coarse != 0,
-            f"sliding_window_len is {window}: it must be a multiple of n_coarse_codebooks",
+            window < coarse,
+            f"sliding_window_len is {window}: it must be at least n_coarse_codebooks, {coarse}",
         ),
         (
             coarse > tokens.n_fine_codebooks,
