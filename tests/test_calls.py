@@ -291,9 +291,9 @@ def test_a_speech_too_short_for_a_voice_says_so(bark):
 # ---------------------------------------------------------------------------------------------
 
 
+FLAX = tuple(map(int, flax.__version__.split(".")[:3]))
 needs_picklable_flax = pytest.mark.skipif(
-    tuple(map(int, flax.__version__.split(".")[:3])) < (0, 12, 8),
-    reason="this flax cannot pickle the initialisers of its layers",
+    FLAX < (0, 12, 8), reason="this flax cannot pickle the initialisers of its layers"
 )
 
 
