@@ -286,7 +286,7 @@ def test_compiled_are_the_steps_and_the_blocks_and_the_tokens_stay(tmp_path, mon
     for compiled in (False, True):
         make, why = theirs.prepare(tmp_path, theirs.Mode("float32", compiled=compiled))
         assert not why
-        made.append(make(5)["semantic"]([np.full((2, 256), 10_050, np.int32)]))
+        made.append(make(5)["semantic"]([np.full(256, 10_050, np.int32)]))
         coarse = make(5)["coarse"](made[-1])
     np.testing.assert_array_equal(*made)
     assert calls == ["BarkCausalModel.forward"] * (5 - 1 + 2 * coarse[0].shape[1] - 1)  # the first ends a prompt
