@@ -69,20 +69,20 @@ class Passes:
 
 
 def run_passes(
-    prompts: Sequence[np.ndarray], ours: Stages, others: Mapping[str, Stages], repeats: int, profile: Path | None
+    texts: Sequence[np.ndarray], ours: Stages, others: Mapping[str, Stages], repeats: int, profile: Path | None
 ) -> Passes:
     """Run all stages once, to compile them, and then several times, taking turns with the others.
 
     Each stage gets what our stage before it made: all have the same to do. `profile` is a folder for a trace of
     one more pass.
     """
-    rows, compiled, made = prompts, {}, {}
-    say(f"batch of {len(prompts)}: compile")
+    rows, compiled, made = texts, {}, {}
+    say(f"batch of {len(texts)}: compile")
     for name, stage in ours.items():
         with compilation() as compiled[name]:
             _, made[name] = clock(stage, rows)
         rows = made[name]
-    inputs = dict(zip(ours, [prompts, *made.values()]))
+    inputs = dict(zip(ours, [texts, *made.values()]))
     contestants = {"bark_jax": ours, **others}
     seconds = {who: {name: [] for name in ours} for who in contestants}
     for number in range(repeats):
@@ -90,7 +90,7 @@ def run_passes(
             spent = seconds[who]
             if who in others and sum(map(sum, spent.values())) > PATIENCE_S:
                 continue
-            say(f"batch of {len(prompts)}: {who}, pass {number + 1} of {repeats}")
+            say(f"batch of {len(texts)}: {who}, pass {number + 1} of {repeats}")
             for name, stage in stages.items():
                 took, result = clock(stage, inputs[name])
                 spent[name].append(took)
