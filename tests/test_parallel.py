@@ -222,8 +222,8 @@ def test_scaling_prints_a_line_for_each_mesh():
     label, *sizes = lines[4].split()
     assert (label, sizes[-1]) == ("1x2", f"{4 * rows * layers * 2 * positions * d / 2 / 2**20:,.1f}")
     between = 4 * rows * d / 1024  # KiB of what a layer hands on for a position, in float32
-    step, codebook = (5 * layers + 1) * between, 5 * layers * positions * between  # 3 d for the heads, d twice
-    assert lines[-1].split() == ["1x2", "7", f"{step:,.1f}", "6", f"{codebook:,.1f}", "the", "same"]
+    step, codebook = (2 * layers + 1) * between, 2 * layers * positions * between  # two sums a layer; the embedding
+    assert lines[-1].split() == ["1x2", "5", f"{step:,.1f}", "4", f"{codebook:,.1f}", "the", "same"]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class Run:
         name = str(Path(begin).resolve()) if Path(begin).is_dir() else str(begin)  # from any folder the same
         if name != before:
             if (self.folder / PREPARED).is_dir():
-                how = "from nothing" if before is None else f"with {before!r}, says {path}"
+                how = "from nothing" if before is None else f"with {before}"
                 raise ValueError(f"{self.folder} was begun {how}, not with {begin}: choose another folder")
             resolve(name)
             write_file(path, name.encode() + b"\n", force=True)
