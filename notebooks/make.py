@@ -43,6 +43,7 @@ SERIES = {
 STEMS = list(SERIES)
 KEPT_METADATA = ("tags", "cellView", "jupyter")  # of cells
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in Jupyter
+FOLDED_TAGS = {"solution", "hide-input"}  # solutions of exercises, and the code of pictures
 CELL_TIMEOUT_S = 300
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
@@ -90,7 +91,7 @@ def refresh(notebook: NotebookNode, stem: str) -> None:
     put(notebook, new_code_cell(SET_UP, id="set-up", metadata={"tags": ["nbval-ignore-output"]}), 2)
     put(notebook, new_markdown_cell(foot, id="next"), len(notebook.cells))
     for cell in notebook.cells:
-        if "solution" in cell.metadata.get("tags", ()):
+        if FOLDED_TAGS & set(cell.metadata.get("tags", ())):
             cell.metadata |= FOLDED
         if cell.cell_type == "markdown":
             cell.source = embed_drawings(re.sub(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main", BLOB, cell.source))

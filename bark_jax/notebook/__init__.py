@@ -4,6 +4,7 @@
     compare({"label": sound})      several takes on one scale
     tokens(speech)                 the tokens of each stage as pictures over time
     live(draw, knob=widget)        what `draw` returns, updated when a knob turns
+    check(answer, test)            say whether an answer to an exercise is right
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
 
 A sound is a `Speech`, samples (n,), by default at 24 kHz, or a sound file's path. Nothing is made louder or
@@ -12,6 +13,7 @@ softer: where one sound seems louder than another, it is. Needs the extra `noteb
 """
 
 from bark_jax.notebook.controls import WIDGET_VIEW, Live, live, view
+from bark_jax.notebook.exercises import check
 from bark_jax.notebook.pictures import COLORS, Sound, compare, device, play, png, sound_figure, tokens, tokens_figure
 from bark_jax.notebook.takes import Panel, panel
 
@@ -21,6 +23,7 @@ __all__ = [
     "Live",
     "Panel",
     "Sound",
+    "check",
     "compare",
     "device",
     "live",
