@@ -152,8 +152,9 @@ def clean(notebook: NotebookNode) -> None:
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         for output in cell.outputs:
             output.pop("transient", None)
-            if "metadata" in output:
-                output.metadata = {}
+            if "metadata" in output:  # of it only the words that stand for a picture
+                alts = {kind: each.get("alt") for kind, each in output.metadata.items() if isinstance(each, dict)}
+                output.metadata = {kind: {"alt": alt} for kind, alt in alts.items() if alt}
             output.get("data", {}).pop(WIDGET_VIEW, None)  # names a widget that is gone; its words stay
 
 

@@ -84,7 +84,12 @@ def shows_something(cell):
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     ]
-    shown = {"print", "display", "plt.show", *(f"notebook.{name}" for name in ("play", "compare", "tokens", "live"))}
+    shown = {
+        "print",
+        "display",
+        "plt.show",
+        *(f"notebook.{name}" for name in ("play", "compare", "tokens", "live", "show", "check")),
+    }
     last = tree.body[-1] if tree.body else None
     ends_with_value = isinstance(last, ast.Expr) and not ast.unparse(last).startswith(SILENT)
     return bool(shown & set(calls)) or (ends_with_value and not isinstance(last.value, ast.Call))

@@ -3,6 +3,7 @@
     play(speech)                   a player, the waveform, the mel spectrogram
     compare({"label": sound})      several takes on one scale
     tokens(speech)                 the tokens of each stage as pictures over time
+    show(figure, alt)              a picture, and what it shows in words
     live(draw, knob=widget)        what `draw` returns, updated when a knob turns
     check(answer, test)            say whether an answer to an exercise is right
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
@@ -14,7 +15,18 @@ softer: where one sound seems louder than another, it is. Needs the extra `noteb
 
 from bark_jax.notebook.controls import WIDGET_VIEW, Live, live, view
 from bark_jax.notebook.exercises import check
-from bark_jax.notebook.pictures import COLORS, Sound, compare, device, play, png, sound_figure, tokens, tokens_figure
+from bark_jax.notebook.pictures import (
+    COLORS,
+    Sound,
+    compare,
+    device,
+    play,
+    png,
+    show,
+    sound_figure,
+    tokens,
+    tokens_figure,
+)
 from bark_jax.notebook.takes import Panel, panel
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "panel",
     "play",
     "png",
+    "show",
     "sound_figure",
     "tokens",
     "tokens_figure",

@@ -123,6 +123,14 @@ def one_rate(takes: Mapping[str, Sound], sample_rate: int) -> tuple[dict[str, np
     return {label: samples for label, (samples, _) in found.items()}, rates.pop()
 
 
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure as a small picture; `alt` says in words what it shows."""
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)  # or a figure of pyplot would be shown once more, under the cell
+    display(Image(png(figure), alt=alt))
+
+
 def png(figure: Figure) -> bytes:
     """Draw a figure as a PNG of at most 256 colours, a third of the usual size."""
     buffer, small = io.BytesIO(), io.BytesIO()
