@@ -80,6 +80,19 @@ def pair(tmp_path_factory):
     return make
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> str:
+    """Name a folder of small random weights, in the layout of the published ones."""
+    return str(hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint")))
+
+
 COMPILED: list[str] = []
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import hf
 import jax
 import numpy as np
 import pytest
@@ -24,11 +23,6 @@ TEXTS = ["a", "the little egg on a light leaf", "the moon ...", "me", "the littl
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return str(hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint")))
-
-
-@pytest.fixture(scope="module")
 def bark(checkpoint):
     return bark_jax.load(checkpoint, dtype="float32")
 
@@ -38,12 +32,6 @@ def batch(folder, checkpoint):
     """Run the command on lines.txt, or another file."""
     flags = ["--checkpoint", checkpoint, "--dtype", "float32", *FLAGS]
     return lambda output="out", lines="lines.txt": main(["batch", lines, "-o", output, *flags])
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import hf
 import pytest
 from test_bulk import QUICK, TEXTS, manifest, sounds
 from test_files import full_disk
@@ -26,19 +25,8 @@ WAVS = [f"00000{number}.wav" for number in range(1, 6)]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return str(hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint")))
-
-
-@pytest.fixture(scope="module")
 def bark(checkpoint):
     return bark_jax.load(checkpoint, dtype="float32")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -236,6 +224,15 @@ def test_damaged_records_are_skipped_and_said(bark, folder, capsys, kind):
     assert [record["line"] for record in manifest()] == [1, 2, 3, 4, 5]
 
 
+def test_an_option_that_is_off_leaves_no_trace(bark, folder):
+    """So that a new option changes the fingerprint of no finished job."""
+    bulk.run(bark, TEXTS[:1], "out", top_k=5, **QUICK)
+    with pytest.raises(ValueError, match=r"with other settings \(top_k 5\.0, now off\): keep to those"):
+        bulk.run(bark, TEXTS[:1], "out", **QUICK)
+    assert bulk.run(bark, TEXTS[:1], "out", force=True, **QUICK).made == 1
+    assert "top_k" not in json.loads(Path("out/job.json").read_bytes())["settings"]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "7", '{"settings": 3}', '{"settings": [', "[" * 100_000, "\0", "{}"])
 def test_damaged_settings_are_said_and_written_anew(bark, folder, capsys, content):
     bulk.run(bark, TEXTS[:2], "out", **QUICK)
@@ -245,7 +242,7 @@ def test_damaged_settings_are_said_and_written_anew(bark, folder, capsys, conten
     assert "out/job.json is damaged, and is written anew" in capsys.readouterr().err
     assert Path("out/job.json").read_bytes() == whole
     Path("out/job.json").write_text(content)
-    with pytest.raises(ValueError, match=r"out holds 2 of these lines made with other settings \(\): keep to those"):
+    with pytest.raises(ValueError, match="out holds 2 of these lines made with other settings: keep to those"):
         bulk.run(bark, TEXTS[:2], "out", top_k=3, **QUICK)
 
 

@@ -26,17 +26,6 @@ from bark_jax.pipeline import Speech
 QUICK = ["--max-seconds", "0.2"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint"))
-
-
 def refused(capsys, *arguments):
     """Run a command that must fail, and return its one line."""
     assert main(arguments) == 2

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import hf
 import pytest
 
 import bark_jax
@@ -36,11 +35,6 @@ print(cluster.address, flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return str(hf.save(hf.tiny_bark(), tmp_path_factory.mktemp("checkpoint")))
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,6 @@ QUICK = ["--max-seconds", "0.3"]
 ASSETS = Path(__file__).parent.parent / "assets"
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def bark():
     return bark_jax.load()

@@ -156,16 +156,20 @@ def _refuse_other_work(
     others = sum(record.get("settings", wanted) != wanted for record, wanted in present)
     before = read_settings(folder)
     if others:
-        changes = [
-            f"{name} {before[name]}, now {new}" for name, new in settings.items() if before.get(name, new) != new
-        ]
         raise ValueError(
-            f"{folder} holds {others} of these lines made with other settings ({'; '.join(changes)}): keep to those, "
-            "choose another folder, or make the lines again with --force (force=True)"
+            f"{folder} holds {others} of these lines made with other settings{_changes(before, settings)}: keep to "
+            "those, choose another folder, or make the lines again with --force (force=True)"
         )
     if not os.path.lexists(folder / JOB):
         for task in own:
             refuse_existing(folder / task.file, force=task.id in records)
+
+
+def _changes(before: Record, now: Record) -> str:
+    """Say in brackets which settings have changed; nothing where those before are lost."""
+    pairs = [(name, before.get(name, "off"), now.get(name, "off")) for name in before | now]
+    changed = [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
+    return f" ({'; '.join(changed)})" if before else ""
 
 
 def _mark_changed(folder: Path, own: list[Task], records: dict[str, Record]) -> None:

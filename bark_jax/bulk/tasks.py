@@ -60,7 +60,8 @@ def check_settings(bark: Bark, sampling: Mapping[str, Any]) -> tuple[Record, str
     for name, value in sampling.items():
         if value is None and name.endswith("_temperature"):
             value = getattr(bark.tokens, name)
-        settings[name] = value if value is None else float(value)
+        if value is not None:  # an option that is off is left out: one that is new changes no fingerprint
+            settings[name] = float(value)
     return settings, sha256(to_json(settings))
 
 
