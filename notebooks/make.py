@@ -1,16 +1,24 @@
 """Refresh, run and clean the notebooks: `make notebooks`, or `make notebooks ARGS="03 06"` for some of them.
 
-    refresh   write what is the same everywhere: title, badge, links, the set-up cell, the drawings
+    refresh   write what is the same everywhere: title, badge, links, the set-up cell, drawings, the reading time
     execute   run every cell, in order, in a fresh kernel
     clean     drop what differs from run to run and what viewers choke on
 
 The repository's address stands in `pyproject.toml` alone. Cells with the ids `header`, `set-up` and `next` are
 written here; a drawing is shown by `![words][name]`, and travels in the notebook as `[name]: data:...`, which
 Jupyter, Colab and GitHub all show.
+
+What a cell's metadata says:
+
+    tags: hide-input   folded: plots, imports, checks of exercises; its first line is `# @title ...`
+    tags: solution     folded: the solution of an exercise
+    tags: answer       an exercise's cell for the learner: answers that are `...`, and the call of the check
+    heard              for each player of the cell: what a recogniser must hear, see `tests/test_heard.py`
 """
 
 import argparse
 import base64
+import math
 import re
 import time
 import tomllib
@@ -22,6 +30,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+import bark_jax
 from bark_jax.notebook import WIDGET_VIEW
 
 FOLDER = Path(__file__).parent
@@ -41,30 +50,24 @@ SERIES = {
     "08_training_a_small_bark": "Training a small Bark",
 }
 STEMS = list(SERIES)
-KEPT_METADATA = ("tags", "cellView", "jupyter")  # of cells
+ROUTES = {"use": (1, 7), "understand": (1, 3, 4, 5, 6), "engineer": (2, 7, 8)}  # numbers of notebooks
+KEPT_METADATA = ("tags", "cellView", "jupyter", "heard")  # of cells
+FOLDING = {"solution", "hide-input"}  # tags
+WORDS, LINES = 200, 15  # of prose and of visible code, that a reader reads in a minute
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}  # on Colab, in Jupyter
-FOLDED_TAGS = {"solution", "hide-input"}  # solutions of exercises, and the code of pictures
 CELL_TIMEOUT_S = 300
 PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
-SET_UP = f"""# Set-up, the same in every notebook. On Colab it installs Bark JAX and moves neither jax nor numpy.
-CHECKPOINT = None  # None: the small one that comes with Bark JAX; or "suno/bark-small", "suno/bark"
+SET_UP = f"""CHECKPOINT = None  # None: the small one that comes with Bark JAX; or "suno/bark-small", "suno/bark"
 
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
-
-def fixed():
-    names = ("jax", "jaxlib", "libtpu", "numpy")
-    return sorted({{f"{{d.name}}=={{d.version}}" for d in distributions() if d.name in names}})
-
-
-if "google.colab" in sys.modules:
-    before = fixed()
-    Path("fixed.txt").write_text("\\n".join(before))
-    %pip install --quiet --constraint fixed.txt "bark-jax @ git+{REPOSITORY}"
-    assert fixed() == before, f"the installation changed {{before}} to {{fixed()}}: restart the runtime"
+if "google.colab" in sys.modules:  # installs Bark JAX: jax and numpy stay as they are, flax is replaced by a newer one
+    fixed = [f"{{d.name}}=={{d.version}}" for d in distributions() if d.name in ("jax", "jaxlib", "libtpu", "numpy")]
+    Path("fixed.txt").write_text("\\n".join(fixed))
+    %pip install --quiet --constraint fixed.txt "bark-jax @ git+{REPOSITORY}@v{bark_jax.__version__}"
 
 import bark_jax
 from bark_jax import notebook
@@ -73,15 +76,16 @@ print(notebook.device())"""
 
 
 def refresh(notebook: NotebookNode, stem: str) -> None:
-    """Write the cells and links that follow from the place in the series, and embed the drawings."""
+    """Write the cells and links that follow from the place in the series, the reading time, and the drawings."""
     place = STEMS.index(stem)
     head = [
         f"# {place + 1}. {SERIES[stem]}",
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({COLAB}/{stem}.ipynb)",
-        f"![The journey of a sentence][journey-{place + 1}]",
+        f"![The journey of a sentence: text, semantic tokens, coarse codes, fine codes, sound][journey-{place + 1}]",
         f"Notebook {place + 1} of {len(STEMS)} of the series [Bark JAX]({REPOSITORY})."
         + (f" Before: {link(place - 1)}." if place else "")
         + (f" After: {link(place + 1)}." if place + 1 < len(STEMS) else ""),
+        routes(place),
     ]
     if place + 1 < len(STEMS):
         foot = f"**Next:** {link(place + 1)}"
@@ -91,10 +95,37 @@ def refresh(notebook: NotebookNode, stem: str) -> None:
     put(notebook, new_code_cell(SET_UP, id="set-up", metadata={"tags": ["nbval-ignore-output"]}), 2)
     put(notebook, new_markdown_cell(foot, id="next"), len(notebook.cells))
     for cell in notebook.cells:
-        if FOLDED_TAGS & set(cell.metadata.get("tags", ())):
+        if FOLDING & set(cell.metadata.get("tags", ())):
             cell.metadata |= FOLDED
         if cell.cell_type == "markdown":
             cell.source = embed_drawings(re.sub(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main", BLOB, cell.source))
+    goals, minutes = notebook.cells[1], reading_minutes(notebook)
+    goals.source = re.sub(r"(reading\s+time:\s+)\d+(\s+minutes)", rf"\g<1>{minutes}\g<2>", goals.source)
+
+
+def routes(place: int) -> str:
+    """Say which notebooks make up each route, the one at hand in bold."""
+    lines = []
+    for route, numbers in ROUTES.items():
+        names = [f"**{n}**" if n == place + 1 else f"[{n}]({STEMS[n - 1]}.ipynb)" for n in numbers]
+        lines.append(f"{route}: {' → '.join(names)}")
+    return (
+        f"Three routes through the series: {'; '.join(lines)}. "
+        "All figures on one page: [cheat sheet](../docs/cheat-sheet.md). All terms: [glossary](../docs/glossary.md)."
+    )
+
+
+def reading_minutes(notebook: NotebookNode) -> int:
+    """Count the minutes to read prose and visible code, rounded up to five; running and exercises take more."""
+    prose = [cell.source.split("]: data:")[0] for cell in notebook.cells if cell.cell_type == "markdown"]
+    words = sum(len(source.split()) for source in prose)
+    return 5 * math.ceil((words / WORDS + visible_lines(notebook) / LINES) / 5)
+
+
+def visible_lines(notebook: NotebookNode) -> int:
+    """Count the lines of code that are not folded, without empty ones."""
+    visible = [cell for cell in notebook.cells if not FOLDING & set(cell.metadata.get("tags", ()))]
+    return sum(bool(line.strip()) for cell in visible if cell.cell_type == "code" for line in cell.source.splitlines())
 
 
 def link(place: int) -> str:
@@ -163,9 +194,7 @@ def main() -> None:
     parser.add_argument("which", nargs="*", help="beginnings of their names, such as 03; none: all")
     parser.add_argument("--no-run", action="store_true", help="only refresh and clean")
     options = parser.parse_args()
-    print(
-        f"{'notebook':28}{'seconds':>8}{'MiB':>7}{'kB':>7}{'cells':>7}{'prose':>7}{'code':>6}   lines of prose and code"
-    )
+    print(f"{'notebook':28}{'seconds':>8}{'MiB':>7}{'kB':>7}{'cells':>7}{'visible':>8}{'reading':>8}   lines, minutes")
     for stem in STEMS:
         if options.which and not stem.startswith(tuple(options.which)):
             continue
@@ -178,15 +207,8 @@ def main() -> None:
         clean(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, path)
-        prose, code = (count_lines(notebook, kind) for kind in ("markdown", "code"))
-        size = path.stat().st_size // 1000
-        print(f"{stem:28}{seconds:8.0f}{peak:7,}{size:7,}{len(notebook.cells):7}{prose:7}{code:6}", flush=True)
-
-
-def count_lines(notebook: NotebookNode, kind: str) -> int:
-    """Count the lines of all cells of a kind, without empty ones and drawings."""
-    lines = [line for cell in notebook.cells if cell.cell_type == kind for line in cell.source.splitlines()]
-    return sum(bool(line.strip()) and "]: data:" not in line for line in lines)
+        size, lines, minutes = path.stat().st_size // 1000, visible_lines(notebook), reading_minutes(notebook)
+        print(f"{stem:28}{seconds:8.0f}{peak:7,}{size:7,}{len(notebook.cells):7}{lines:8}{minutes:8}", flush=True)
 
 
 if __name__ == "__main__":

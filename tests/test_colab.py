@@ -13,6 +13,8 @@ from pathlib import Path
 import make
 import pytest
 
+import bark_jax
+
 ROOT = Path(__file__).parent.parent
 # Of Colab's TPU image: what the set-up cell promises to leave alone, and what it counts on being there.
 FIXED = {"jax": "0.7.2", "jaxlib": "0.7.2", "libtpu": "0.0.21.1", "numpy": "2.1.3"}
@@ -68,7 +70,7 @@ def test_the_set_up_cell_leaves_colabs_versions_alone(colab, tmp_path):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    address = f"git+{make.REPOSITORY}"
+    address = f"git+{make.REPOSITORY}@v{bark_jax.__version__}"
     assert address in make.SET_UP
     cell = make.SET_UP.replace(address, source.as_uri())
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}

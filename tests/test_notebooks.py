@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
-LINES, BYTES, IGNORED = 25, 1_500_000, 6  # the most: lines of a cell, bytes of a notebook, cells that are not compared
+LINES, FOLDED_LINES, VISIBLE_LINES = 15, 40, 700  # the most: of a visible cell, of a folded one, of a notebook
+BYTES, IGNORED = 1_500_000, 6  # the most: bytes of a notebook, cells that are not compared
+PENDING = {*make.STEMS}  # notebooks that are still of the first edition
 SILENT = ("assert", "np.testing", "plt.close")
 IGNORE = {"nbval-ignore-output", "nbval-skip"}
 
@@ -29,6 +31,11 @@ def book(stem):
 
 def cells(book, kind, tag=None):
     return [cell for cell in book.cells if cell.cell_type == kind and (not tag or tag in cell.metadata.get("tags", ()))]
+
+
+def finished(book, stem):
+    """Leave out notebooks of the first edition."""
+    return book if stem not in PENDING else nbformat.v4.new_notebook()
 
 
 def headings(book):
@@ -109,9 +116,21 @@ def test_what_is_not_compared_is_little_and_asserts_something(book):
         assert re.search(r"^\s*(assert |np\.testing\.)", cell.source, re.MULTILINE), cell.source
 
 
-def test_cells_are_short(book):
-    long = {cell.source[:60]: n for cell in cells(book, "code") if (n := len(cell.source.splitlines())) > LINES}
+def test_cells_are_short(book, stem):
+    long = {}
+    for cell in cells(finished(book, stem), "code"):
+        folded = make.FOLDING & set(cell.metadata.get("tags", ()))
+        if (n := len(cell.source.splitlines())) > (FOLDED_LINES if folded else LINES):
+            long[cell.source[:60]] = n
     assert not long
+    assert make.visible_lines(finished(book, stem)) <= VISIBLE_LINES
+
+
+def test_what_is_folded_has_a_title(book, stem):
+    for cell in cells(finished(book, stem), "code"):
+        if make.FOLDING & set(cell.metadata.get("tags", ())):
+            assert cell.source.startswith("# @title "), cell.source
+            assert cell.metadata.jupyter.source_hidden
 
 
 def test_it_has_goals_exercises_and_a_recap(book):
@@ -121,6 +140,7 @@ def test_it_has_goals_exercises_and_a_recap(book):
     goals = " ".join(book.cells[1].source.split())
     assert "**Needs:**" in goals
     assert "seconds on two CPU cores" in goals
+    assert f"reading time: {make.reading_minutes(book)} minutes" in goals
     assert re.search(r"\d MB|\d GB", goals)
 
 
@@ -136,6 +156,43 @@ def test_every_exercise_has_a_folded_solution_that_ran(book):
         assert cell.metadata.jupyter.source_hidden
         assert cell.metadata.cellView == "form"
         assert "assert" in cell.source
+
+
+def test_every_exercise_has_a_check_of_the_learners_answer(book, stem):
+    """No answer is there at first; the folded solution shows an answer that the check refuses, and one that passes."""
+    book = finished(book, stem)
+    answers = cells(book, "code", "answer")
+    assert len(answers) == len(cells(book, "code", "solution"))
+    for n, (answer, solution) in enumerate(zip(answers, cells(book, "code", "solution")), 1):
+        assert re.search(rf"^answer_{n} = None\b", answer.source, re.MULTILINE)
+        assert f"notebook.check(answer_{n}, test_{n})" in answer.source
+        assert "No answer yet" in answer.outputs[0].text
+        assert re.search(rf"^assert not notebook\.check\(.*, test_{n}\)$", solution.source, re.MULTILINE)
+        assert re.search(rf"^assert notebook\.check\(.*, test_{n}\)$", solution.source, re.MULTILINE)
+        assert book.cells.index(answer) < book.cells.index(solution)
+
+
+def test_it_begins_with_a_warm_up(book, stem):
+    if stem not in PENDING:
+        assert sum("**Warm-up:**" in cell.source for cell in cells(book, "markdown")) == 1
+
+
+def test_pictures_have_words(book, stem):
+    """Every drawing, and every picture that a cell shows, says in words what is on it."""
+    for cell in cells(finished(book, stem), "markdown"):
+        assert not re.search(r"!\[\s*\]", cell.source)
+    for cell in cells(finished(book, stem), "code"):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if "image/png" in data:
+                assert output.metadata.get("image/png", {}).get("alt"), cell.source
+            for image in re.findall(r"<img[^>]*>", data.get("text/html", "")):
+                assert re.search(r'alt="[^"]+"', image), cell.source
+
+
+def test_the_routes_lead_through_the_whole_series():
+    assert {n for numbers in make.ROUTES.values() for n in numbers} == set(range(1, len(make.STEMS) + 1))
+    assert all(list(numbers) == sorted(numbers) for numbers in make.ROUTES.values())
 
 
 def test_what_it_builds_is_checked(book):
