@@ -91,12 +91,8 @@ def shows_something(cell):
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     ]
-    shown = {
-        "print",
-        "display",
-        "plt.show",
-        *(f"notebook.{name}" for name in ("play", "compare", "tokens", "live", "show", "check")),
-    }
+    names = "play compare tokens live player picture steps keyboard show check".split()
+    shown = {"print", "display", "plt.show", *(f"notebook.{name}" for name in names)}
     last = tree.body[-1] if tree.body else None
     ends_with_value = isinstance(last, ast.Expr) and not ast.unparse(last).startswith(SILENT)
     return bool(shown & set(calls)) or (ends_with_value and not isinstance(last.value, ast.Call))
@@ -203,9 +199,9 @@ def test_what_it_builds_is_checked(book):
 
 def test_there_is_something_to_hear_and_to_turn(book, stem):
     source = "\n".join(cell.source for cell in cells(book, "code"))
-    assert re.search(r"notebook\.(play|compare)\(", source)
+    assert re.search(r"notebook\.(play|compare|player|steps)\(", source)
     if stem >= "03":
-        assert re.search(r"notebook\.(live|panel)\(", source)
+        assert re.search(r"notebook\.(live|panel|steps|keyboard)\(", source)
 
 
 def test_links_lead_somewhere(book):

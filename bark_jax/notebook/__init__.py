@@ -8,6 +8,13 @@
     check(answer, test)            say whether an answer to an exercise is right
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
 
+These need no kernel once they are made. They are values: the last line of a cell shows one, `display` any.
+
+    player({"label": sound})       a line that moves over waveform, spectrogram and tokens; takes to switch between
+    picture(figure, alt)           a figure, with words for those who do not see it
+    steps("name", {label: item})   a slider over pictures or sounds that were made before
+    keyboard(sounds)               a key for each of many short sounds
+
 A sound is a `Speech`, samples (n,), by default at 24 kHz, or a sound file's path. Nothing is made louder or
 softer: where one sound seems louder than another, it is. Needs the extra `notebooks`; keeps to what ipywidgets
 7 and 8 share.
@@ -27,6 +34,9 @@ from bark_jax.notebook.pictures import (
     tokens,
     tokens_figure,
 )
+from bark_jax.notebook.player import player
+from bark_jax.notebook.shown import Shown
+from bark_jax.notebook.steps import keyboard, picture, steps
 from bark_jax.notebook.takes import Panel, panel
 
 __all__ = [
@@ -34,16 +44,21 @@ __all__ = [
     "WIDGET_VIEW",
     "Live",
     "Panel",
+    "Shown",
     "Sound",
     "check",
     "compare",
     "device",
+    "keyboard",
     "live",
     "panel",
+    "picture",
     "play",
+    "player",
     "png",
     "show",
     "sound_figure",
+    "steps",
     "tokens",
     "tokens_figure",
     "view",

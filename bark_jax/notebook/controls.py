@@ -10,6 +10,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from bark_jax.notebook.pictures import COLORS, png, samples_of, sound_figure
+from bark_jax.notebook.shown import Shown
 from bark_jax.pipeline import Speech
 from bark_jax.sound import player
 
@@ -28,8 +29,8 @@ def live(draw: Callable[..., Any], **controls: Any) -> Live:
     """Show what `draw` returns for the controls' values, and update it whenever one changes.
 
     Args:
-        draw: called with a value for each control; returns a matplotlib figure, a sound, a text, or a
-            list of these.
+        draw: called with a value for each control; returns a matplotlib figure, a sound, a text, something
+            shown (`player`, `picture`), or a list of these.
         controls: ipywidgets with a `value`, by the name of their argument; sliders act when released.
     """
     shown = widgets.VBox()
@@ -53,6 +54,8 @@ def live(draw: Callable[..., Any], **controls: Any) -> Live:
 
 def view(item: Any) -> widgets.Widget:
     """Make a widget that shows a figure, a sound (player and pictures) or a text."""
+    if isinstance(item, Shown):
+        return widgets.HTML(item.html())
     if isinstance(item, Figure):
         import matplotlib.pyplot as plt
 

@@ -86,7 +86,7 @@ def sound_figure(takes: Mapping[str, np.ndarray], sample_rate: int) -> Figure:
     decibels = ScalarMappable(Normalize(top - 60, top), "magma")
     longest = max(len(x) for x in takes.values()) / sample_rate
     for (label, x), spectrum, (left, right) in zip(takes.items(), spectra, axes):
-        low, high = _envelope(x)
+        low, high = envelope(x)
         left.fill_between(np.linspace(0, len(x) / sample_rate, len(low)), low, high, color=COLORS["samples"], lw=0.5)
         left.set(ylim=(-1.05 * loudest, 1.05 * loudest), xlim=(0, longest))
         left.set_title(label, fontsize=9, loc="left")
@@ -99,7 +99,7 @@ def sound_figure(takes: Mapping[str, np.ndarray], sample_rate: int) -> Figure:
     return figure
 
 
-def _envelope(x: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
+def envelope(x: np.ndarray, points: int = 600) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and the highest sample of each of `points` stretches."""
     stretches = np.array_split(x, min(points, len(x)))
     return np.array([s.min() for s in stretches]), np.array([s.max() for s in stretches])
