@@ -140,13 +140,6 @@ def test_pictures_are_small_and_the_same_every_time():
     assert len(first) < 60_000
 
 
-def test_a_picture_has_words_that_stand_for_it(shown):
-    notebook.show(Figure(), "nothing yet")
-    data, metadata = shown[0]._repr_mimebundle_()
-    assert list(data) == ["image/png"]
-    assert metadata == {"image/png": {"alt": "nothing yet"}}
-
-
 def test_live_draws_anew_when_a_knob_turns():
     asked = []
 

@@ -3,7 +3,7 @@
     play(speech)                   a player, the waveform, the mel spectrogram
     compare({"label": sound})      several takes on one scale
     tokens(speech)                 the tokens of each stage as pictures over time
-    show(figure, alt)              a picture, and what it shows in words
+    show(figure, alt)              a picture of a figure, with words for those who do not see it
     live(draw, knob=widget)        what `draw` returns, updated when a knob turns
     check(answer, test)            say whether an answer to an exercise is right
     panel(bark)                    text, voice, seed and temperatures; generate, compare and save
@@ -11,7 +11,7 @@
 These need no kernel once they are made. They are values: the last line of a cell shows one, `display` any.
 
     player({"label": sound})       a line that moves over waveform, spectrogram and tokens; takes to switch between
-    picture(figure, alt)           a figure, with words for those who do not see it
+    picture(figure, alt)           what `show` shows
     steps("name", {label: item})   a slider over pictures or sounds that were made before
     keyboard(sounds)               a key for each of many short sounds
 
@@ -27,6 +27,7 @@ from bark_jax.notebook.pictures import (
     Sound,
     compare,
     device,
+    picture,
     play,
     png,
     show,
@@ -36,7 +37,7 @@ from bark_jax.notebook.pictures import (
 )
 from bark_jax.notebook.player import player
 from bark_jax.notebook.shown import Shown
-from bark_jax.notebook.steps import keyboard, picture, steps
+from bark_jax.notebook.steps import keyboard, steps
 from bark_jax.notebook.takes import Panel, panel
 
 __all__ = [

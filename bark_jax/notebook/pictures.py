@@ -15,6 +15,7 @@ from PIL import Image as Picture
 
 from bark_jax.codec import check_samples
 from bark_jax.journey import CODEC, SAMPLED
+from bark_jax.notebook.shown import Shown, data_url, text
 from bark_jax.pipeline import Speech
 from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
 from bark_jax.tokens import TokenConfig
@@ -123,12 +124,30 @@ def one_rate(takes: Mapping[str, Sound], sample_rate: int) -> tuple[dict[str, np
     return {label: samples for label, (samples, _) in found.items()}, rates.pop()
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Show a figure as a small picture; `alt` says in words what it shows."""
+def picture(figure: Figure, alt: str, *, invert: bool = True) -> Shown:
+    """Make a picture of a figure, with words for those who do not see it.
+
+    Args:
+        alt: what the picture shows, in a sentence that can stand in its place.
+        invert: turn the lightness over in a dark theme; False for pictures that are dark already, such as
+            spectrograms, which are dimmed there.
+
+    Raises:
+        ValueError: the words are empty.
+    """
+    if not alt.strip():
+        raise ValueError("the picture has no words: say in `alt` what it shows")
     import matplotlib.pyplot as plt
 
     plt.close(figure)  # or a figure of pyplot would be shown once more, under the cell
-    display(Image(png(figure), alt=alt))
+    kind = "bark-invert" if invert else "bark-dim"
+    url = data_url(png(figure), "image/png")
+    return Shown(f'<p class="bark-picture"><img class="{kind}" src="{url}" alt="{text(alt)}"></p>', f"picture: {alt}")
+
+
+def show(figure: Figure, alt: str, *, invert: bool = True) -> None:
+    """Show a `picture` at once."""
+    display(picture(figure, alt, invert=invert))
 
 
 def png(figure: Figure) -> bytes:

@@ -31,10 +31,11 @@ class Shown:
 
     def html(self) -> str:
         """Return the HTML with its style and script, ready for any page."""
-        return (
-            f'<div class="bark" data-lm-suppress-shortcuts="true"><style>{_short("shown.css")}</style>{self.body}'
-            f'<img src="{DOT}" alt="" hidden onload="({_attribute(_short("shown.js"))})(this.parentNode)"></div>'
-        )
+        style, start = _short("picture.css"), ""
+        if "data-bark=" in self.body:
+            style += "\n" + _short("shown.css")
+            start = f'<img src="{DOT}" alt="" hidden onload="({_attribute(_short("shown.js"))})(this.parentNode)">'
+        return f'<div class="bark" data-lm-suppress-shortcuts="true"><style>{style}</style>{self.body}{start}</div>'
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": repr(self)}

@@ -9,32 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bark_jax.codec import check_samples
-from bark_jax.notebook.pictures import png
+from bark_jax.notebook.pictures import picture
 from bark_jax.notebook.player import MEDIA, player
 from bark_jax.notebook.shown import Shown, data_url, text
 from bark_jax.pipeline import Speech
 from bark_jax.sound import sound_bytes
-
-
-def picture(figure: Figure, alt: str, *, invert: bool = True) -> Shown:
-    """Make a picture of a figure, with words for those who do not see it.
-
-    Args:
-        alt: what the picture shows, in one sentence that can stand in its place.
-        invert: turn the lightness over in a dark theme; False for pictures that are dark already, such as
-            spectrograms, which are dimmed there.
-
-    Raises:
-        ValueError: the words are empty.
-    """
-    if not alt.strip():
-        raise ValueError("the picture has no words: say in `alt` what it shows")
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)  # or a figure of pyplot would be shown once more, under the cell
-    kind = "bark-invert" if invert else "bark-dim"
-    url = data_url(png(figure), "image/png")
-    return Shown(f'<p class="bark-picture"><img class="{kind}" src="{url}" alt="{text(alt)}"></p>', f"picture: {alt}")
 
 
 def shown(item: Any, alt: str) -> Shown:
