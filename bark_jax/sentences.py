@@ -101,7 +101,10 @@ def split(text: str, tokenizer: Tokenizer, tokens: TokenConfig, language: str | 
 
 def guess_language(text: str) -> str:
     """Guess a language of Bark's from the script of most letters."""
-    counts = Counter(LANGUAGE_OF_SCRIPT.get(_script(letter), "en") for letter in text if letter.isalpha())
+    counts: Counter[str] = Counter()
+    for character, count in Counter(text).items():
+        if character.isalpha():
+            counts[LANGUAGE_OF_SCRIPT.get(_script(character), "en")] += count
     language = max(counts, key=counts.__getitem__, default="en")
     return "ja" if language == "zh" and counts["ja"] else language
 
