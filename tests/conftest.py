@@ -1,5 +1,6 @@
 """Set up every test: exact float32, strict types of arrays, shapes checked, threads shared fairly."""
 
+import ctypes
 import dataclasses
 import functools
 import gc
@@ -27,6 +28,7 @@ jaxtyping.install_import_hook("bark_jax", "typecheck.typechecker")
 
 import hf  # noqa: E402
 import numpy as np  # noqa: E402
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 
 import bark_jax  # noqa: E402
@@ -46,6 +48,9 @@ LONGEST = (
     "test_bulk.py",
     "test_main.py",
 )
+
+
+MOST_BYTES = 3 * 2**29  # of a worker, after which it drops compiled programs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +116,20 @@ def compilations():
     return COMPILED
 
 
+@pytest.fixture(autouse=True)
+def bounded_memory():
+    """Drop compiled programs, and give their memory back, once a worker has grown."""
+    yield
+    if psutil.Process().memory_info().rss > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # of glibc
+            libc.malloc_trim(0)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def programs_of_a_file():
-    """Drop the programs that a file compiled, or a worker grows to gigabytes."""
+    """Drop the programs that a file compiled."""
     yield
     jax.clear_caches()
     gc.collect()
