@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 # What no version of Python or jax changes: `make test-versions` leaves it out, and all notebooks but one.
-ONCE = browser colab judges layers notebooks packaging pickles readme reference sentences text voices
+ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences text voices
 # These depend on them, and are left out until each of them has passed there.
 ONCE += bench bulk bulk_faults long_form main nano parallel shell
 ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
@@ -28,7 +28,7 @@ help:
 	@echo 'make test              run all tests'
 	@echo 'make test-versions     run those that depend on the version of Python or jax, and one notebook:'
 	@echo '                       make test-versions PYTHON=python3.13 VENV=.venv-colab CONSTRAINTS=.ci/colab.txt'
-	@echo 'make test-browser      open a notebook in JupyterLab in Chromium, and use its panel'
+	@echo 'make test-browser      use players in Chromium, and a panel in JupyterLab'
 	@echo 'make notebooks         run and clean all notebooks (ARGS="03" for one)'
 	@echo 'make lint              check style and types'
 	@echo 'make format            fix style where that can be done automatically'
@@ -48,7 +48,7 @@ test-versions: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest --nbval-lax tests $(ONE_NOTEBOOK) $(ONCE:%=--ignore=tests/test_%.py) $(ARGS)
 
 test-browser: $(VENV)/.installed-tests
-	$(BIN)/python -m pytest -n0 tests/test_browser.py $(ARGS)
+	$(BIN)/python -m pytest -n0 tests/test_browser.py tests/test_browser_players.py $(ARGS)
 
 notebooks: drawings
 	$(BIN)/python notebooks/make.py $(ARGS)
