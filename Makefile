@@ -17,8 +17,6 @@ PIP = $(BIN)/python -m pip install --quiet
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 # What no version of Python or jax changes: `make test-versions` leaves it out, and all notebooks but one.
 ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences text voices
-# These depend on them, and are left out until each of them has passed there.
-ONCE += bench bulk bulk_faults long_form main nano parallel shell
 ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
 
 .PHONY: speak test test-versions test-browser notebooks drawings lint format package bench bench-gpu nano soak clean help

@@ -16,10 +16,12 @@ from test_bulk import QUICK, TEXTS, manifest, sounds
 from test_files import full_disk
 
 import bark_jax
+from bark_jax import options
 from bark_jax.__main__ import main
-from bark_jax.bulk import locks
+from bark_jax.bulk import locks, tasks
 from bark_jax.bulk import run as bulk
-from bark_jax.bulk.manifest import FIELDS
+from bark_jax.bulk.manifest import FIELDS, to_json
+from bark_jax.bulk.tasks import sha256
 
 WAVS = [f"00000{number}.wav" for number in range(1, 6)]
 
@@ -224,13 +226,11 @@ def test_damaged_records_are_skipped_and_said(bark, folder, capsys, kind):
     assert [record["line"] for record in manifest()] == [1, 2, 3, 4, 5]
 
 
-def test_an_option_that_is_off_leaves_no_trace(bark, folder):
-    """So that a new option changes the fingerprint of no finished job."""
-    bulk.run(bark, TEXTS[:1], "out", top_k=5, **QUICK)
-    with pytest.raises(ValueError, match=r"with other settings \(top_k 5\.0, now off\): keep to those"):
-        bulk.run(bark, TEXTS[:1], "out", **QUICK)
-    assert bulk.run(bark, TEXTS[:1], "out", force=True, **QUICK).made == 1
-    assert "top_k" not in json.loads(Path("out/job.json").read_bytes())["settings"]
+def test_an_option_that_is_new_and_off_makes_nothing_anew(bark):
+    settings, fingerprint = tasks.check_settings(bark, options.complete({}))
+    assert settings.pop("top_k") is None  # as before there was such an option
+    assert sha256(to_json({name: value for name, value in settings.items() if value is not None})) == fingerprint
+    assert tasks.check_settings(bark, options.complete({"top_k": 5}))[1] != fingerprint
 
 
 @pytest.mark.parametrize("content", ["", "[]", "7", '{"settings": 3}', '{"settings": [', "[" * 100_000, "\0", "{}"])

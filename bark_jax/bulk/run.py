@@ -167,8 +167,7 @@ def _refuse_other_work(
 
 def _changes(before: Record, now: Record) -> str:
     """Say in brackets which settings have changed; nothing where those before are lost."""
-    pairs = [(name, before.get(name, "off"), now.get(name, "off")) for name in before | now]
-    changed = [f"{name} {old}, now {new}" for name, old, new in pairs if old != new]
+    changed = [f"{name} {before.get(name)}, now {new}" for name, new in now.items() if before.get(name) != new]
     return f" ({'; '.join(changed)})" if before else ""
 
 

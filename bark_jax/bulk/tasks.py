@@ -60,9 +60,9 @@ def check_settings(bark: Bark, sampling: Mapping[str, Any]) -> tuple[Record, str
     for name, value in sampling.items():
         if value is None and name.endswith("_temperature"):
             value = getattr(bark.tokens, name)
-        if value is not None:  # an option that is off is left out: one that is new changes no fingerprint
-            settings[name] = float(value)
-    return settings, sha256(to_json(settings))
+        settings[name] = value if value is None else float(value)
+    on = {name: value for name, value in settings.items() if value is not None}
+    return settings, sha256(to_json(on))  # so that an option that is new, and off, changes no fingerprint
 
 
 def check_lines(
