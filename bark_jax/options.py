@@ -29,7 +29,7 @@ class Option:
 
 def _temperature(stage: str, usual: float) -> Option:
     what = f"temperature of the {stage} stage; 0 is greedy (default: the checkpoint's, {usual} for Bark)"
-    return Option(None, "T", what, (0, 1.5, 0.05))
+    return Option(None, "T", what, (0, 3, 0.05))
 
 
 class CoarseOptions(TypedDict, total=False):

@@ -80,20 +80,29 @@ def test_the_panel_makes_a_speech_to_hear_and_see(page):
     button.wait_for(timeout=RUN_ALL_S * 1000)
     page.wait_for_function(ALL_RAN, timeout=RUN_ALL_S * 1000)
     panel = page.locator(".jp-OutputArea-output", has=button)
-    panel.locator("audio").wait_for()  # the notebook itself made a take
+    panel.locator("audio").wait_for(state="attached")  # the notebook itself made a take
     offered = panel.locator("datalist option").evaluate_all("options => options.map(option => option.value)")
     assert offered == ["en_speaker_0", "en_speaker_1", "take 1"]
     panel.locator("textarea").fill(TYPED)
     button.click()
     panel.get_by_text("in 2 sentences").wait_for(timeout=GENERATE_S * 1000)
     panel.get_by_text(TYPED[:28]).wait_for()  # the take is shown after the message
-    panel.locator("audio").nth(1).wait_for()
+    panel.locator("audio").nth(1).wait_for(state="attached")
     assert panel.locator("audio").count() == 2
     newest = panel.locator("audio").first
     page.wait_for_function("audio => audio.readyState >= 1", arg=newest.element_handle())
     assert newest.evaluate("audio => audio.duration") > 0.2
     picture = panel.locator("img").first
     assert picture.evaluate("image => image.naturalWidth") > 300
+    player = panel.locator("[data-bark=player]").first
+    player.get_by_role("button", name="Play").click()  # scripts run in widgets too
+    page.wait_for_function("audio => audio.currentTime > 0.1", arg=newest.element_handle())
+    assert player.locator(".bark-line").evaluate("line => parseFloat(line.style.left)") > 0
+    track = panel.locator(".noUi-base").first
+    assert track.bounding_box()["width"] > 250  # wide enough to drag
+    panel.get_by_role("button", name="Compare all").click()
+    panel.get_by_text("All takes").wait_for()
+    panel.get_by_role("button", name="take 2").click()
     if folder := os.environ.get("BARK_SCREENSHOTS"):
         for theme in ("Light", "Dark"):
             page.evaluate(

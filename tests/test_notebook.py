@@ -148,13 +148,23 @@ def test_live_draws_anew_when_a_knob_turns():
         return [f"{name}: {level}", tone(level), Figure()]
 
     box = notebook.live(draw, level=widgets.FloatSlider(value=0.5, max=1), name=widgets.Text(value="a"))
-    knobs, drawn = box.children
+    knobs, drawn, before = box.children
     assert asked == [(0.5, "a")]
-    assert [type(child) for child in drawn.children] == [widgets.HTML, widgets.VBox, widgets.Image]
+    words, sound, picture = (child.value for child in drawn.children)
+    assert "a: 0.5" in words
+    assert "<audio" in sound
+    assert 'alt="level 0.5, name a"' in picture
     assert not knobs.children[0].continuous_update  # a slider under way draws nothing
     knobs.children[0].value = 0.25
     assert asked == [(0.5, "a"), (0.25, "a")]
     assert "a: 0.25" in drawn.children[0].value
+    assert not before.children
+    knobs.children[-1].value = True
+    knobs.children[0].value = 0.75
+    assert "a: 0.75" in drawn.children[0].value
+    assert "a: 0.25" in before.children[1].value  # what was shown before stays, to be compared
+    knobs.children[-1].value = False
+    assert not before.children
 
 
 def test_controls_are_words_where_a_notebook_is_only_read(bark, tmp_path, monkeypatch):
@@ -201,8 +211,36 @@ def test_the_panel_speaks_what_its_controls_say(bark, tmp_path):
     np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)
     assert [bar.value for bar in panel.bars.values()] == [1, 1, 1]
     assert "Take 1 was made in" in panel.message.children[0].value
-    assert "<audio" in panel.shown.children[0].children[1].children[0].value
+    assert "<audio" in panel.shown.children[0].children[1].value
+    told = panel.shown.children[0].children[0].children[1].value
+    assert "voice none; temperatures: semantic 0.3, coarse 0.9, fine 0" in told
+    assert "seed 3" in told
     assert not panel.generate_button.disabled
+
+
+def test_a_new_seed_makes_another_take(bark, tmp_path):
+    panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
+    press(panel)
+    panel.new_seed()
+    first, second = panel.takes
+    assert second.seed == panel.controls["seed"].value != first.seed
+
+
+def test_the_first_press_says_that_it_compiles(bark, tmp_path, monkeypatch):
+    panel = notebook.panel(bark, max_seconds=0.3, folder=tmp_path)
+    said, say = [], panel._say
+    monkeypatch.setattr(panel, "_say", lambda text: (said.append(text), say(text)))
+    press(panel)
+    press(panel)
+    assert ["compiles every stage" in text for text in said if text.startswith("Speaking")] == [True, False]
+
+
+def test_temperatures_reach_3_and_their_sliders_can_be_dragged(bark, tmp_path):
+    controls = notebook.panel(bark, folder=tmp_path).controls
+    for stage in options.STAGES:
+        slider = controls[f"{stage}_temperature"]
+        assert slider.max == 3
+        assert slider.layout.width == "44em"
 
 
 def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):
@@ -281,8 +319,11 @@ def test_the_panel_keeps_its_takes_and_speaks_in_their_voices(bark, tmp_path):
     expected = bark.generate("More", voice=voice, seed=1, max_seconds=0.5, progress=False)
     np.testing.assert_array_equal(panel.takes[1].samples, expected.samples)
     assert "More" in panel.shown.children[0].children[0].children[1].value  # the newest on top
+    assert "voice take 1; temperatures" in panel.shown.children[0].children[0].children[1].value
     panel.compare()
-    assert isinstance(panel.message.children[0], widgets.Image)
+    compared = panel.message.children[0].value
+    assert compared.count("<audio") == 2
+    assert 'data-label="take 2"' in compared
 
 
 def test_the_panel_says_what_is_wrong(bark, tmp_path):

@@ -42,7 +42,7 @@ def player(
     Args:
         takes: a sound, or sounds by label; a `Speech`, samples (n,), or the path of a sound file.
         sample_rate: of samples, in Hz; a `Speech` and a file know their own.
-        title: a line above it; None: that of a single `Speech`.
+        title: a line above it; None: that of a single `Speech`, or none.
         tokens: whether each `Speech` shows its tokens; or arrays that every take shows, semantic (s,) or codes (q, t).
         letters: a text that lights up as it is spoken: (pieces, times), the seconds (l,) at which each piece begins,
             in ascending order; or (pieces, weights), attention weights (s, l) of each semantic token. By label
@@ -84,7 +84,7 @@ def player(
             f'style="width:{100 * seconds / scale.seconds:.3f}%">{strips}<div class="bark-line"></div></div>'
             f'<audio controls preload="auto" src="{url}"></audio></div>'
         )
-    heading = "" if title is None else f'<div class="bark-title">{text(title)}</div>'
+    heading = f'<div class="bark-title">{text(title)}</div>' if title else ""
     choices = "".join(
         f'<button type="button" class="bark-choose" aria-pressed="false">{text(label)}</button>' for label in samples
     )

@@ -7,6 +7,7 @@ import html
 import io
 import itertools
 import os
+import random
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,13 @@ import ipywidgets as widgets
 
 from bark_jax import options, recording
 from bark_jax.notebook.controls import Live, view, warning
-from bark_jax.notebook.pictures import one_rate, png, sound_figure
+from bark_jax.notebook.player import player
 from bark_jax.options import STAGES
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.text import fits
 from bark_jax.voices import Voice
+
+FIRST = "Speaking ... The first time, JAX compiles every stage: up to a minute passes before the bars move."
 
 
 @dataclasses.dataclass
@@ -41,7 +44,8 @@ class Panel:
     def generate(self, _: Any = None) -> None:
         """Speak the text as the controls say, in long form if it is long, and put the take on top of the others."""
         values = {name: control.value for name, control in self.controls.items()}
-        self._say("Speaking ...")
+        told = {name: value for name, value in values.items() if name == "voice" or name.endswith("temperature")}
+        self._say("Speaking ..." if self.takes else FIRST)
         self.generate_button.disabled = True
         for bar in self.bars.values():
             bar.value = 0
@@ -57,9 +61,9 @@ class Panel:
         except KeyboardInterrupt:
             self.message.children = [warning("Stopped; the takes before are kept.")]
         else:
-            self._add(speech)
-            told = dict.fromkeys(str(one.message) for one in warned)
-            self.message.children = (*self.message.children, *map(warning, told))
+            self._add(speech, caption(**told))
+            warnings_told = dict.fromkeys(str(one.message) for one in warned)
+            self.message.children = (*self.message.children, *map(warning, warnings_told))
         finally:
             self.generate_button.disabled = False
 
@@ -76,13 +80,12 @@ class Panel:
             self.bars[name].value = done / max(1, total) if number == place else number < place
 
     def compare(self, _: Any = None) -> None:
-        """Show all takes on one scale."""
+        """Show all takes in one player, which switches between them at the same instant."""
         sounds = {f"take {number}": take for number, take in enumerate(self.takes, 1) if len(take.samples)}
         if not sounds:
             self.message.children = [warning("There is no take yet: press Generate.")]
             return
-        figure = sound_figure(*one_rate(sounds, 24_000))
-        self.message.children = [widgets.Image(value=png(figure), format="png")]
+        self.message.children = [view(player(sounds, title="All takes"))]
 
     def save(self, number: int, _: Any = None) -> None:
         """Write a take as a WAV file, and its tokens as a voice; files that exist are kept."""
@@ -95,19 +98,27 @@ class Panel:
         except (ValueError, OSError) as error:
             self.message.children = [warning(str(error))]
 
+    def new_seed(self, _: Any = None) -> None:
+        """Choose another seed, and generate."""
+        old = self.controls["seed"].value
+        self.controls["seed"].value = random.choice([seed for seed in range(1000) if seed != old])
+        self.generate()
+
     def _say(self, text: str) -> None:
         self.message.children = [widgets.HTML(html.escape(text))]
 
-    def _add(self, speech: Speech) -> None:
+    def _add(self, speech: Speech, settings: str) -> None:
         self.takes.append(speech)
         number = len(self.takes)
         parts = f", in {len(speech.sentences)} sentences" if speech.sentences else ""
         self._say(f"Take {number} was made in {sum(speech.timings.values()):.1f} s{parts}.")
         save = widgets.Button(description="Save", icon="save", layout={"width": "6em"})
         save.on_click(functools.partial(self.save, number))
-        caption = widgets.HTML(f"<b>take {number}</b>: {html.escape(repr(speech))}")
-        sound = view(speech) if len(speech.samples) else warning("The model ended it at once: no sound.")
-        self.shown.children = (widgets.VBox([widgets.HBox([save, caption]), sound]), *self.shown.children)
+        words = widgets.HTML(f"<b>take {number}</b>: {html.escape(repr(speech))}<br>{html.escape(settings)}")
+        sound = (
+            view(player(speech, title="")) if len(speech.samples) else warning("The model ended it at once: no sound.")
+        )
+        self.shown.children = (widgets.VBox([widgets.HBox([save, words]), sound]), *self.shown.children)
         with contextlib.suppress(ValueError):  # too short to be a voice
             self._offer(f"take {number}", speech.voice())
 
@@ -137,9 +148,11 @@ class Panel:
         """Show the panel where a cell ends with it."""
         together = widgets.Button(description="Compare all", icon="align-left")
         together.on_click(self.compare)
+        another = widgets.Button(description="New seed", icon="random", tooltip="choose another seed, and generate")
+        another.on_click(self.new_seed)
         text, *others = self.controls.values()
-        knobs = widgets.HBox([widgets.VBox(others[:4]), widgets.VBox(others[4:])])
-        buttons = widgets.HBox([self.generate_button, together, self.upload])
+        knobs = widgets.VBox(others)
+        buttons = widgets.HBox([self.generate_button, another, together, self.upload])
         bars = widgets.HBox(list(self.bars.values()))
         Live([text, knobs, buttons, bars, self.message, self.shown])._ipython_display_()
 
@@ -161,14 +174,13 @@ def panel(
     """
     style = {"description_width": "10em"}
     names = [] if bark.voices is None else bark.voices.names()
-    slider = functools.partial(widgets.FloatSlider, style=style, layout={"width": "28em"})
+    layout = {"width": "44em", "max_width": "100%"}
+    slider = functools.partial(widgets.FloatSlider, style=style, layout=layout)
     hint = "a name, a recording, an .npz file, take 1, ..."
     controls: dict[str, Any] = {
-        "text": widgets.Textarea(value=text, description="text", layout={"width": "56em"}, style=style),
-        "voice": widgets.Combobox(
-            options=names, placeholder=hint, description="voice", layout={"width": "28em"}, style=style
-        ),
-        "seed": widgets.IntText(value=0, description="seed", layout={"width": "28em"}, style=style),
+        "text": widgets.Textarea(value=text, description="text", layout=layout, style=style),
+        "voice": widgets.Combobox(options=names, placeholder=hint, description="voice", layout=layout, style=style),
+        "seed": widgets.IntText(value=0, description="seed", layout=layout, style=style),
     }
     usual = {"max_seconds": bark.tokens.longest_s if max_seconds is None else max_seconds}
     for name, option in options.table().items():
@@ -194,6 +206,12 @@ def panel(
     made.generate_button.on_click(made.generate)
     made.upload.observe(made.take_recording, "value")
     return made
+
+
+def caption(voice: str, **temperatures: float) -> str:
+    """Say in words what a take was made with, beside its text and seed."""
+    told = (f"{name.removesuffix('_temperature')} {value:g}" for name, value in temperatures.items())
+    return f"voice {voice.strip() or 'none'}; temperatures: {', '.join(told)}"
 
 
 def uploaded(value: Any) -> list[tuple[str, bytes]]:
