@@ -19,7 +19,7 @@ JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences text voices
 ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
 
-.PHONY: speak test test-versions test-browser notebooks drawings lint format package bench bench-gpu nano soak clean help
+.PHONY: speak test test-versions test-browser notebooks drawings lint format package bench bench-gpu tpu-check nano soak clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text to $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
@@ -33,6 +33,7 @@ help:
 	@echo 'make package           build dist/: the source distribution and the wheel'
 	@echo 'make bench             measure the speed on this machine, compared with transformers'
 	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; writes bench.json'
+	@echo 'make tpu-check         compile the programs of a tiny shape for one TPU and for eight, without one (minutes)'
 	@echo 'make soak              generate 1,000 times in one process, then kill bulk jobs and training at random moments (hours)'
 	@echo 'make nano              train a checkpoint of the recipe NANO from nothing in $(WORK) (days on two cores), in place of assets/nano'
 
@@ -76,6 +77,11 @@ bench: $(VENV)/.installed-tests
 bench-gpu: $(VENV)/.installed-tests
 	$(PIP) -e .[compare] "jax[cuda13]"
 	$(BIN)/python -m bark_jax bench --shape large --batch 1,8,32 --against transformers --json bench.json $(ARGS)
+
+tpu-check: $(VENV)/.installed
+	$(PIP) -e .[tpu]
+	$(BIN)/python -m bark_jax scaling --target v5e:1x1 --shape tiny --batch 1 $(ARGS)
+	$(BIN)/python -m bark_jax scaling --target v5e:2x4 --shape tiny --mesh 4x2 $(ARGS)
 
 nano: $(VENV)/.installed-tests
 	$(PIP) -e .[teacher]

@@ -93,6 +93,11 @@ def decode_spec(tokens: TokenConfig) -> sampling.DecodeSpec:
     )
 
 
+def max_slots(tokens: TokenConfig) -> int:
+    """Return the slots that the cache of this stage needs at most: for the longest prompt, in whole chunks."""
+    return math.ceil((tokens.max_coarse_input_length + tokens.max_coarse_history) / PREFILL_CHUNK) * PREFILL_CHUNK
+
+
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -143,7 +148,7 @@ def generate(
         limits,
         controls,
         infer_token=tokens.coarse_infer_token,
-        max_slots=math.ceil((p + h) / spec.chunk) * spec.chunk,
+        max_slots=max_slots(tokens),
         on_progress=on_progress,
     )
     return [unflatten_codebooks(row, tokens) for row in ids[:rows]]

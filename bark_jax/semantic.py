@@ -68,6 +68,11 @@ def decode_spec(tokens: TokenConfig, *, early_stop: bool = True) -> sampling.Dec
     )
 
 
+def max_slots(tokens: TokenConfig) -> int:
+    """Return the slots that the cache of this stage needs at most: for the prompt, and for whole windows of tokens."""
+    return tokens.max_input_semantic_length + math.ceil(tokens.max_new_tokens / WINDOW_STEPS) * WINDOW_STEPS
+
+
 def generate(
     model: GPT,
     tokens: TokenConfig,
@@ -106,7 +111,7 @@ def generate(
         limits,
         controls,
         infer_token=tokens.semantic_infer_token,
-        max_slots=spec.chunk + math.ceil(tokens.max_new_tokens / spec.steps) * spec.steps,
+        max_slots=max_slots(tokens),
         on_progress=on_progress,
     )
     return rows[:count]

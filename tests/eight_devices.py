@@ -24,8 +24,9 @@ jax.config.update("jax_disable_most_optimizations", True)  # of single programs:
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 import bark_jax  # noqa: E402
-from bark_jax import parallel, sampling  # noqa: E402
-from bark_jax.bench import scaling  # noqa: E402
+from bark_jax import parallel  # noqa: E402
+from bark_jax.bench.exchanges import exchanges_in  # noqa: E402
+from bark_jax.bench.programs import abstract_networks, bytes_on_each, lay_out, stage_program  # noqa: E402
 from bark_jax.train import loop, recipe, transformers  # noqa: E402
 
 TEXTS = ["a little egg lay on a leaf", "Hello", "two three of moon", "light", "the world", "moon", "egg egg", "little"]
@@ -35,7 +36,6 @@ GREEDY = {"semantic_temperature": 0, "coarse_temperature": 0, "fine_temperature"
 DRAWN = {"semantic_temperature": 0.9, "coarse_temperature": 0.9, "fine_temperature": 0.9, "min_eos_p": 0.004}
 BATCHES = {"8x1": (1, 3, 8), "4x2": (1, 3), "2x4": (8,), "1x8": (3,)}  # that `data` divides, and that it does not
 SIZES = {"num_layers": 2, "num_heads": 8, "hidden_size": 64}  # of what is only compiled, with Bark's vocabularies
-COARSE = sampling.DecodeSpec(steps=60, chunk=128, first_ids=(10_000, 11_024), count=1024, allowed=1024)
 
 compiled: list[str] = []
 
@@ -88,20 +88,19 @@ def on_mesh(folder: str, shape: str, expected: dict) -> dict:
         "differences": said,
         "compiled again": again,
         "held": {name: held(module) for name, module in bark.networks.items()},
-        "table": {name: scaling.bytes_on_each(scaling.lay_out(module, mesh)) for name, module in bark.networks.items()},
+        "table": {name: bytes_on_each(lay_out(module, mesh)) for name, module in bark.networks.items()},
     }
 
 
 def exchanges(shape: str) -> dict:
     """List what the devices of a mesh exchange for a batch of 16 rows."""
     mesh = parallel.make_mesh(*parallel.parse_mesh(shape))
-    networks = scaling.abstract_networks(SIZES, "float32")
-    programs = {
-        "semantic": scaling.decode_program(networks["semantic"], scaling.SEMANTIC, mesh, 16),
-        "coarse": scaling.decode_program(networks["coarse_acoustics"], COARSE, mesh, 16),
-        "fine": scaling.window_program(networks["fine_acoustics"], mesh, 16),
-    }
-    return {name: [dataclasses.asdict(one) for one in scaling.exchanges(made)] for name, made in programs.items()}
+    found = {}
+    for name, network in abstract_networks(SIZES, "float32").items():
+        if name != "codec":
+            compiled = stage_program(name, network, mesh, 16).compile()
+            found[name] = [dataclasses.asdict(one) for one in exchanges_in(str(compiled.as_text()))]
+    return found
 
 
 def refusal(shape: str) -> str:

@@ -18,7 +18,8 @@ from jax.sharding import PartitionSpec as P
 import bark_jax
 from bark_jax import parallel
 from bark_jax.__main__ import main
-from bark_jax.bench import scaling
+from bark_jax.bench.exchanges import exchanges_in
+from bark_jax.bench.programs import abstract_networks
 from bark_jax.bulk import run as bulk
 from bark_jax.checkpoints.random import SHAPES
 
@@ -123,7 +124,7 @@ ENTRY %main (x: f32[4,8]) -> f32[4,8] {
 
 def test_exchanges_are_counted_by_channel():
     """One operation in two lines is one, as large as its largest line; one without a channel counts by itself."""
-    found = scaling.exchanges_in(PROGRAM)
+    found = exchanges_in(PROGRAM)
     assert [(one.kind, one.bytes, one.in_loop) for one in found] == [
         ("all-gather", 4 * 8 * 4, True),
         ("all-reduce", 4 * 8 * 4, True),
@@ -172,7 +173,7 @@ def test_two_processes_make_a_share_each(checkpoint, tmp_path):
 @pytest.mark.parametrize("bias", [False, True])
 def test_every_parameter_has_one_row_in_the_table(bias):
     mesh = parallel.make_mesh(1, 1)
-    for network in scaling.abstract_networks(SHAPES["tiny"] | {"bias": bias}, "float32").values():
+    for network in abstract_networks(SHAPES["tiny"] | {"bias": bias}, "float32").values():
         for parts, leaf in nnx.to_flat_state(nnx.state(network)):
             parallel.sharding(".".join(map(str, parts)), leaf.shape, mesh)
 

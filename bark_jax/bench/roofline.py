@@ -20,6 +20,7 @@ from flax import nnx
 
 from bark_jax.bench.timing import clock
 from bark_jax.checkpoints.random import TOKENS
+from bark_jax.codec import CHUNK_FRAMES, Codec
 from bark_jax.describe import parameter_count
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
@@ -39,8 +40,10 @@ class Work:
     bytes: float
 
     @classmethod
-    def of(cls, model: GPT | FineModel, positions: int, pairs: float, scored: int = 0, keys: float = 0) -> "Work":
-        """Count for one pass of all rows together.
+    def of(
+        cls, model: GPT | FineModel, positions: int, pairs: float, scored: int = 0, keys: float = 0, places: int = 1
+    ) -> "Work":
+        """Count for one pass of all rows together, on each of `places` devices that share the heads of every layer.
 
         A multiplication and an addition for each weight of a kernel at each of the new `positions`, and
         for each number of a key and of a value where a query meets them, in `pairs`. The weights of the
@@ -48,11 +51,12 @@ class Work:
         their values. Embeddings do not count: of their tables a few rows are read.
         """
         layers, width = model.cfg.num_layers, model.cfg.hidden_size
-        leaves = jax.tree.leaves(nnx.state(model.blocks))
-        kernels = sum(leaf.size for leaf in leaves if leaf.ndim == 2)
-        read = parameter_count(model.blocks) + parameter_count(model.norm) + (scored + 2 * layers * keys) * width
-        operations = 2 * positions * (kernels + scored * width) + 4 * layers * width * pairs
-        return cls(operations, leaves[0].dtype.itemsize * read)
+        matrices = kernels_of(model.blocks)
+        kernels = sum(leaf.size for leaf in matrices)
+        whole = parameter_count(model.blocks) + parameter_count(model.norm) - kernels + scored * width
+        read = whole + (kernels + 2 * layers * keys * width) / places
+        operations = 2 * positions * (kernels / places + scored * width) + 4 * layers * width * pairs / places
+        return cls(operations, matrices[0].dtype.itemsize * read)
 
 
 def prompt_work(model: GPT, batch: int, length: int) -> Work:
@@ -60,16 +64,39 @@ def prompt_work(model: GPT, batch: int, length: int) -> Work:
     return Work.of(model, batch * length, batch * length * (length + 1) / 2)
 
 
-def step_work(model: GPT, batch: int, scored: int, keys: float) -> Work:
-    """Count for one step of decoding, with so many filled places in the cache of each row."""
-    return Work.of(model, batch, batch * keys, scored, batch * keys)
+def step_work(model: GPT, batch: int, scored: int, keys: float, places: int = 1) -> Work:
+    """Count for one step of decoding, with `keys` filled slots in the cache of each row."""
+    return Work.of(model, batch, batch * keys, scored, batch * keys, places)
+
+
+def codebook_work(model: FineModel, batch: int, places: int = 1) -> Work:
+    """Count for one codebook of a window: every frame sees every other."""
+    t = TOKENS.max_fine_input_length
+    return Work.of(model, batch * t, batch * t * t, TOKENS.codebook_size, places=places)
 
 
 def window_work(model: FineModel, batch: int) -> Work:
-    """Count for filling a window: a pass for each codebook that is not given; every frame sees every other."""
-    t, passes = TOKENS.max_fine_input_length, TOKENS.n_fine_codebooks - TOKENS.n_coarse_codebooks
-    one = Work.of(model, batch * t, batch * t * t, TOKENS.codebook_size)
+    """Count for filling a window: a pass for each codebook that is not given."""
+    passes, one = TOKENS.n_fine_codebooks - TOKENS.n_coarse_codebooks, codebook_work(model, batch)
     return Work(passes * one.operations, passes * one.bytes)
+
+
+def chunk_work(model: Codec, batch: int) -> Work:
+    """Count for decoding a chunk of codes to samples: the LSTM and the convolutions of the decoder."""
+    decoder, t = model.decoder, CHUNK_FRAMES
+    operations = t * sum(leaf.size for part in (decoder.stem, decoder.lstm) for leaf in kernels_of(part))
+    for stage in decoder.stages:
+        operations += t * stage.up.kernel.size  # each input makes all outputs of the kernel
+        t *= stage.up.stride
+        operations += t * sum(leaf.size for leaf in kernels_of(stage.residuals))
+    operations += t * decoder.head.kernel.size
+    leaves = jax.tree.leaves(nnx.state(decoder))
+    return Work(2 * batch * operations, sum(leaf.size * leaf.dtype.itemsize for leaf in leaves))
+
+
+def kernels_of(module: Any) -> list[Any]:
+    """List the parameters of a module that multiply."""
+    return [leaf for leaf in jax.tree.leaves(nnx.state(module)) if leaf.ndim > 1]
 
 
 @dataclasses.dataclass(frozen=True)
