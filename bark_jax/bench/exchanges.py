@@ -14,7 +14,7 @@ COLLECTIVE = re.compile(
     r"collective-broadcast)(-start)?\("
 )
 CHANNEL = re.compile(r"\bchannel_id=(\d+)")
-GROUPS = re.compile(r"\breplica_groups=(?:\[\d+,(\d+)\]<=|\{\{([\d,]+)\})")
+GROUPS = re.compile(r"\breplica_groups=(?:\[\d+,(\d+)\]<=|\{\{([\d,]+)\}|mesh\[(.*?)\][^{\n]*\{(.*?)\})")
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 
 
@@ -61,10 +61,9 @@ def exchanges_in(text: str) -> list[Exchange]:
         for place, (line, match) in enumerate(lines):
             result, kind, started = match.groups()
             shapes, size = exchanged(result, kind, started)
-            channel, groups = CHANNEL.search(line), GROUPS.search(line)
-            together = int(groups[1] or len(groups[2].split(","))) if groups else 0
+            channel = CHANNEL.search(line)
             key = channel[1] if channel else f"{name} {place}"
-            one = Exchange(key, kind, shapes, size, name in looped, together)
+            one = Exchange(key, kind, shapes, size, name in looped, group_size(line))
             before = found.setdefault(key, one)
             found[key] = dataclasses.replace(
                 max(before, one, key=lambda each: each.bytes), in_loop=before.in_loop or one.in_loop
@@ -82,3 +81,15 @@ def exchanged(result: str, kind: str, started: str | None) -> tuple[tuple[tuple[
     if started and kind in ("all-gather", "collective-permute"):  # what goes in stands there too
         arrays = [max(arrays)]
     return tuple(shape for _, shape in arrays), sum(size for size, _ in arrays)
+
+
+def group_size(line: str) -> int:
+    """Read how many devices take part in an operation together, in any of the ways that XLA writes it."""
+    groups = GROUPS.search(line)
+    if not groups:
+        return 0
+    size, listed, sizes, axes = groups.groups()
+    if sizes:  # of a mesh, and the axes of it over which the groups go
+        of_axis = dict(re.findall(r"'(\w+)'=(\d+)", sizes))
+        return math.prod(int(part or of_axis[axis]) for axis, part in re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", axes))
+    return int(size or len(listed.split(",")))
