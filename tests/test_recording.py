@@ -13,6 +13,7 @@ from flax import nnx
 import bark_jax
 from bark_jax import __main__ as command_line
 from bark_jax import notebook, recording, sound, units
+from bark_jax.bulk import run as bulk
 
 RATE = 24_000
 
@@ -139,6 +140,19 @@ def test_any_recording_is_a_voice(folder, me):
     options = {"max_seconds": 0.2, "progress": False}
     spoken = bark.generate("Hello", voice=str(me), **options)
     np.testing.assert_array_equal(spoken.fine, bark.generate("Hello", voice=voice, **options).fine)
+
+
+def test_a_job_takes_recordings(folder, me, tmp_path):
+    bark = bark_jax.load(folder, dtype="float32")
+    options = {"max_seconds": 0.2, "progress": False}
+    lines = [{"text": "Hello"}, {"text": "Hello", "voice": "announcer"}, {"text": "Hello", "voice": "gone.wav"}]
+    for made in (2, 0):  # a job goes on where it was: the recording is the same voice again
+        done = bulk.run(bark, lines, tmp_path / "one", voice=str(me), **options)
+        assert done.made == made
+        assert "gone.wav cannot be read as sound" in done.failed[3]
+    bulk.run(bark, lines, tmp_path / "other", voice=bark.voice(me), **options)
+    for name in ("000001.wav", "000002.wav"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 def test_names_and_files_are_voices_as_before(pair, folder):

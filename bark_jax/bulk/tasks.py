@@ -21,7 +21,7 @@ from bark_jax.console import one_line
 from bark_jax.inputs import check_seed
 from bark_jax.pipeline import Bark
 from bark_jax.text import encode
-from bark_jax.voices import Voice, load_voice
+from bark_jax.voices import Voice
 
 TOO_LONG = "cut it into several lines"
 
@@ -75,9 +75,9 @@ def check_lines(
         if source is None:
             return None, None
         if not isinstance(source, str | Path):
-            return "arrays", load_voice(source, bark.tokens)
+            return "arrays", bark.voice(source)
         if str(source) not in voices:
-            voices[str(source)] = load_voice(source, bark.tokens, bark.voices)
+            voices[str(source)] = bark.voice(source)
         return str(source), voices[str(source)]
 
     usual_voice, usual_seed = named(voice), check_seed(seed)
