@@ -26,6 +26,8 @@ WORDNET = """  1 This line is the licence.
 00001930 03 n 01 thing 0 000 | a thing; "Room 5 is on the left side"; "full-time work, of course"
 00001931 03 n 01 set 0 000 | a device; "a TV set in the room"
 00002137 03 n 01 idea 0 000 | a thought; "short"; "it was an idea (so they say) of his"
+00002138 18 n 02 Grobnik 0 rude_grob(p) 0 000 | (ethnic slur) offensive term for a person; "no grobniks in this house"
+00002139 18 n 02 part 0 grob 1 000 | a rude noise; "a quiet grob"; "obscene words for a part"
 """
 
 
@@ -62,6 +64,8 @@ def test_examples_become_sentences(wordnet):
     assert [text.rstrip(".") for text in found] == [
         "Full time work, of course",
         "How big is that part?",
+        "No grobniks in this house",
+        "Obscene words for a part",
         "The team is a unit",
     ]
 
@@ -91,8 +95,16 @@ def test_texts_to_learn_from_are_mixed_new_and_the_same_for_a_seed(wordnet, monk
     again = texts.training_texts(40, 3, folder=wordnet, without=judged)
     assert not {texts.words_of(text) for text in judged} & {texts.words_of(text) for text in again}
     assert all("t" in text for text in texts.training_texts(20, 3, folder=wordnet, readable=lambda text: "t" in text))
-    with pytest.raises(ValueError, match="200 texts of examples are wanted, there are 3"):
+    with pytest.raises(ValueError, match="200 texts of examples are wanted, there are 4"):
         texts.training_texts(4_000, folder=wordnet)
+
+
+def test_what_wordnet_calls_a_slur_is_not_learnt_from(wordnet, monkeypatch):
+    hurts = texts.hurts(wordnet)
+    assert hurts("No Grobniks here.") and hurts("A rude grob!")
+    assert not hurts("A quiet grob, a part, a team.")  # an example with such words says nothing of its own word
+    monkeypatch.setattr(texts, "SHARES", {"examples": 0.05, "spoken": 0.55, "everyday": 0.4})
+    assert not any(hurts(text) for text in texts.training_texts(80, 3, folder=wordnet))
 
 
 def test_any_first_part_holds_all_speakers_and_some_texts_are_read_twice():

@@ -17,6 +17,12 @@ from bark_jax.train.patterns import EVERYDAY, LISTS, PATTERNS, PLURALS, SPOKEN_L
 
 WORDNET = Path("/usr/share/wordnet")
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
+# What WordNet says of words that hurt: "(ethnic slur) ...", "offensive term for ...", "obscene words for ...".
+HURTS = re.compile(
+    r"ethnic slur|terms? of (abuse|contempt)|"
+    r"\b(obscene|offensive|insulting|derogatory|disparaging|vulgar|abusive|contemptuous)\b.{0,40}?"
+    r"\b(terms?|names?|words?|slang)\b"
+)
 LONGEST = 64  # characters of a sentence of everyday words
 LONGEST_EXAMPLE = 96  # of an example of WordNet
 SHORTEST_EXAMPLE = 15
@@ -27,8 +33,8 @@ SHARES = {"examples": 0.80, "spoken": 0.12, "everyday": 0.08}  # of the texts
 TWICE = 0.1  # of the texts, read by two speakers: a history is then learnt as a voice, not as a text
 
 
-def examples(folder: Path = WORDNET) -> list[str]:
-    """Read the usage examples of WordNet that are plain English of a fitting length, as sentences.
+def entries(folder: Path = WORDNET) -> list[tuple[list[str], str]]:
+    """Read the entries of WordNet: words of one meaning, and its gloss, a definition and examples between quotes.
 
     Raises:
         ValueError: WordNet is not installed.
@@ -36,9 +42,36 @@ def examples(folder: Path = WORDNET) -> list[str]:
     missing = [name for part in PARTS_OF_SPEECH if not (folder / (name := f"data.{part}")).is_file()]
     if missing:
         raise ValueError(f"{folder} has no {', '.join(missing)}: install Debian's package wordnet-base")
-    glosses = "".join((folder / f"data.{part}").read_text(encoding="utf-8") for part in PARTS_OF_SPEECH)
-    found = (as_sentence(example) for example in re.findall(r'"([^"\n]*)"', glosses))
+    lines = [x for part in PARTS_OF_SPEECH for x in (folder / f"data.{part}").read_text(encoding="utf-8").splitlines()]
+    found = []
+    for head, _, gloss in (line.partition(" | ") for line in lines if not line.startswith("  ")):  # the licence
+        fields = head.split()  # an offset, two kinds, the number of words in hexadecimal, then each word and a number
+        words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+        found.append(([re.sub(r"\(.*", "", word).replace("_", " ").lower() for word in words], gloss))
+    return found
+
+
+def examples(folder: Path = WORDNET) -> list[str]:
+    """Read the usage examples of WordNet that are plain English of a fitting length, as sentences.
+
+    Raises:
+        ValueError: WordNet is not installed.
+    """
+    found = (as_sentence(example) for _, gloss in entries(folder) for example in re.findall(r'"([^"]*)"', gloss))
     return sorted({text for text in found if text})
+
+
+def hurts(folder: Path = WORDNET) -> Callable[[str], object]:
+    """Return a test of whether a text has a word that WordNet calls a slur or obscene, in one of its meanings.
+
+    Everyday words pass, whatever other meanings they have.
+
+    Raises:
+        ValueError: WordNet is not installed.
+    """
+    found = {word for words, gloss in entries(folder) if HURTS.search(gloss.partition('"')[0]) for word in words}
+    either = "|".join(map(re.escape, sorted(found - set(EVERYDAY)))) or "(?!)"
+    return re.compile(rf"\b({either})(s|es)?\b", re.IGNORECASE).search
 
 
 def as_sentence(example: str) -> str | None:
@@ -137,6 +170,8 @@ def training_texts(
     # A few more than wanted, for those that are left out.
     made = [examples(folder), spoken_sentences(wanted["spoken"] * 2, seed), everyday_candidates(count, seed)]
     rng.shuffle(made[0])
+    is_hurtful = hurts(folder)
+    made[0] = [text for text in made[0] if not is_hurtful(text)]
     texts: list[str] = []
     for kind, candidates in zip(wanted, made, strict=True):
         fitting = []
