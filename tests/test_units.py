@@ -42,6 +42,15 @@ def test_log_mels_at_24_khz_are_those_at_16_khz():
     assert np.corrcoef(low.ravel(), high.ravel())[0, 1] > 0.999
 
 
+def test_a_loud_row_leaves_the_log_mels_of_a_quiet_one_as_they_are():
+    x = reading(24_000)[None]
+    quiet = 1e-3 * x
+    alone = units.log_mels(jnp.asarray(quiet), 24_000)[0]
+    beside = units.log_mels(jnp.asarray(np.concatenate([x, quiet])), 24_000)[1]
+    np.testing.assert_allclose(beside, alone, atol=1e-5)
+    assert alone.min() < units.log_mels(jnp.asarray(x), 24_000).min() - 0.5  # the loud one's floor would be seen
+
+
 def test_a_rate_that_has_no_whole_windows_is_refused():
     with pytest.raises(ValueError, match="sample rate is 22050 Hz: resample"):
         units.log_mels(jnp.zeros((1, 22_050)), 22_050)
