@@ -110,18 +110,20 @@ class Chunk:
         memory     start            kept = past       kept = past
 
     `size`: samples in the stretch, a multiple of the hop. `remaining` (b,): samples from its start to
-    the recording's end, at most `size`. `first`: whether the recordings start here. `past`: what the
-    layers kept of the previous chunk, in the order in which they run; None if there is none.
+    the recording's end, at most `size`; None where no recording ends before that, which spares the layers
+    looking for ends. `first`: whether the recordings start here. `past`: what the layers kept of the
+    previous chunk, in the order in which they run; None if there is none.
     """
 
     size: int
-    remaining: Int[Array, " b"]
+    remaining: Int[Array, " b"] | None
     first: Array | bool = True
     past: list[Any] | None = None
     kept: list[Any] = dataclasses.field(default_factory=list)
 
     def remaining_in(self, x: Float[Array, "b t c"]) -> Int[Array, "b 1 1"]:
         """Return the number of steps of `x` up to the recording's end, at the rate of `x`."""
+        assert self.remaining is not None
         samples_per_step = self.size // x.shape[1]
         return -(-self.remaining[:, None, None] // samples_per_step)
 
@@ -145,6 +147,8 @@ def reflect_start(x: Float[Array, "b t c"], p: int, chunk: Chunk) -> Float[Array
     length 5, p = 3:   [3 2 1] 0 1 2 3 4           length 2, p = 3:   [. . 1] 0 1
     """
     head = jnp.pad(x, ((0, 0), (0, max(0, p + 1 - x.shape[1])), (0, 0)))[:, 1 : p + 1]
+    if chunk.remaining is None:
+        return head[:, ::-1]
     inside = jnp.arange(1, p + 1)[:, None] < chunk.remaining_in(x)
     return jnp.where(inside, head, 0)[:, ::-1]
 
@@ -156,6 +160,8 @@ def reflect_end(joined: Float[Array, "b w c"], x: Float[Array, "b t c"], chunk: 
 
     A recording of p steps or fewer continues with zeros, as in the reference.
     """
+    if chunk.remaining is None:
+        return joined
     p = joined.shape[1] - x.shape[1]
     length = chunk.remaining_in(x)[:, :, 0]
     row, step = jnp.arange(x.shape[0])[:, None], jnp.arange(p)

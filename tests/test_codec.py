@@ -190,6 +190,15 @@ def test_the_plain_form_equals_the_chunked(codec, small_chunks):
     np.testing.assert_allclose(decoded[0], decode_audio(codec, [codes[0]])[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("t", [1, 2, 30])
+def test_recordings_that_fill_a_chunk_need_no_ends(codec, t):
+    size = t * codec.cfg.hop_length
+    x = jnp.asarray(np.stack([noise(size, seed) for seed in (0, 1)]))[..., None]
+    for run, inputs in ((codec.encoder, x), (codec.decoder, codec.encoder(x, Chunk(size, None)))):
+        expected = run(inputs, Chunk(size, remaining=jnp.full(2, size)))
+        np.testing.assert_array_equal(run(inputs, Chunk(size, remaining=None)), expected)
+
+
 def test_each_row_equals_the_row_alone(codec, small_chunks):
     samples = [noise(n, seed=n) for n in (1, 2561, 7000, 320, 2559)]
     batch = encode_audio(codec, samples, RATE, 6.0)

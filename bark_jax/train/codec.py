@@ -54,6 +54,7 @@ class CodecTraining:
     spectral_share: float = 1.0
     waveform_share: float = 0.1
     heard_share: float = 0.5
+    heard_part: float = 1.0  # of a batch that Whisper hears: it takes as long as a small codec itself
     taken_share: float = 0.5  # of being taken for a recording by the discriminators
     alike_share: float = 1.0  # of having a recording's features in the discriminators
     sound_weight: float = 3.0  # of all these shares together
@@ -69,7 +70,7 @@ class CodecTraining:
 
 
 def whole(x: Float[Array, "b n"]) -> Chunk:
-    return Chunk(size=x.shape[1], remaining=jnp.full(x.shape[0], x.shape[1]))
+    return Chunk(size=x.shape[1], remaining=None)
 
 
 def quantise(
@@ -196,7 +197,8 @@ def train(
         }
         if "whisper" in fixed:
             encoder = nnx.merge(fixed_graph, fixed)["whisper"]
-            compared["heard"] = functools.partial(losses.heard_loss, encoder, x, rate=cfg.sampling_rate)
+            rows = max(1, round(how.heard_part * len(x)))
+            compared["heard"] = lambda y: losses.heard_loss(encoder, x[:rows], y[:rows], cfg.sampling_rate)
         found = {name: jax.grad(loss, has_aux=True)(y) for name, loss in compared.items()}
         return {name: of_y for name, (of_y, _) in found.items()}, functools.reduce(
             dict.__or__, (parts for _, parts in found.values())
