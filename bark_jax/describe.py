@@ -4,6 +4,7 @@
 of their parameters; equal neighbours in a list are printed once. `memory_table` counts bytes.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -12,7 +13,7 @@ from flax import nnx
 from bark_jax.console import table
 from bark_jax.gpt import GPT
 
-WIDTH = 100  # of a line without the count after it
+WIDTH = 66  # of a line without the count after it: a whole line fits into 80 columns
 
 
 def parameter_count(module: nnx.Module) -> int:
@@ -76,7 +77,9 @@ def _tree(label: str, module: nnx.Module, indent: int) -> Iterator[str]:
             children.append((name, value))
     margin = "  " * indent
     head = f"{margin}({label}): {type(module).__name__}({', '.join(shapes)}{'' if children else ')'}"
-    yield f"{head:{WIDTH}} {parameter_count(module):>13,}"
+    *first, last = textwrap.wrap(head, WIDTH, subsequent_indent=f"{margin}    ", break_long_words=False)
+    yield from first
+    yield f"{last:{WIDTH}} {parameter_count(module):>13,}"
     for name, child in children:
         yield from _tree(name, child, indent + 1)
     if children:

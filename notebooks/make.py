@@ -50,7 +50,11 @@ SERIES = {
     "08_training_a_small_bark": "Training a small Bark",
 }
 STEMS = list(SERIES)
-ROUTES = {"use": (1, 7), "understand": (1, 3, 4, 5, 6), "engineer": (2, 7, 8)}  # numbers of notebooks
+ROUTES = {  # what for, and the numbers of the notebooks
+    "use": ("make speech, and know what each option does", (1, 7)),
+    "understand": ("know how a text becomes sound, network by network", (1, 3, 4, 5, 6)),
+    "engineer": ("load weights, run fast on accelerators, train", (2, 7, 8)),
+}
 KEPT_METADATA = ("tags", "cellView", "jupyter", "heard")  # of cells
 FOLDING = {"solution", "hide-input"}  # tags
 WORDS, LINES = 200, 15  # of prose and of visible code, that a reader reads in a minute
@@ -100,19 +104,18 @@ def refresh(notebook: NotebookNode, stem: str) -> None:
         if cell.cell_type == "markdown":
             cell.source = embed_drawings(re.sub(r"https://github\.com/[\w.-]+/[\w.-]+/blob/main", BLOB, cell.source))
     goals, minutes = notebook.cells[1], reading_minutes(notebook)
-    goals.source = re.sub(r"(reading\s+time:\s+)\d+(\s+minutes)", rf"\g<1>{minutes}\g<2>", goals.source)
+    goals.source = re.sub(r"([Rr]eading\s+time:\s+)\d+(\s+minutes)", rf"\g<1>{minutes}\g<2>", goals.source)
 
 
 def routes(place: int) -> str:
-    """Say which notebooks make up each route, the one at hand in bold."""
-    lines = []
-    for route, numbers in ROUTES.items():
-        names = [f"**{n}**" if n == place + 1 else f"[{n}]({STEMS[n - 1]}.ipynb)" for n in numbers]
-        lines.append(f"{route}: {' → '.join(names)}")
-    return (
-        f"Three routes through the series: {'; '.join(lines)}. "
-        "All figures on one page: [cheat sheet](../docs/cheat-sheet.md). All terms: [glossary](../docs/glossary.md)."
-    )
+    """Say which notebooks make up each route: as a map in the first notebook, as a line in the others."""
+    names = [f"**{n}**" if n == place + 1 else f"[{n}]({stem}.ipynb)" for n, stem in enumerate(STEMS, 1)]
+    ways = {route: " → ".join(names[n - 1] for n in numbers) for route, (_, numbers) in ROUTES.items()}
+    pages = "[Cheat sheet](../docs/cheat-sheet.md): all figures on a page. [Glossary](../docs/glossary.md): all terms."
+    if place:
+        return f"Routes: {'; '.join(f'{route} {way}' for route, way in ways.items())}. {pages}"
+    rows = [f"| {route} | {ROUTES[route][0]} | {way} |" for route, way in ways.items()]
+    return "\n".join(["| route | you want to | notebooks |", "|---|---|---|", *rows, "", pages])
 
 
 def reading_minutes(notebook: NotebookNode) -> int:

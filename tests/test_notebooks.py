@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 LINES, FOLDED_LINES, VISIBLE_LINES = 15, 40, 700  # the most: of a visible cell, of a folded one, of a notebook
 BYTES, IGNORED = 1_500_000, 6  # the most: bytes of a notebook, cells that are not compared
-PENDING = {*make.STEMS}  # notebooks that are still of the first edition
+PENDING = {*make.STEMS[2:]}  # notebooks that are still of the first edition
 SILENT = ("assert", "np.testing", "plt.close")
 IGNORE = {"nbval-ignore-output", "nbval-skip"}
 
@@ -136,7 +136,7 @@ def test_it_has_goals_exercises_and_a_recap(book):
     goals = " ".join(book.cells[1].source.split())
     assert "**Needs:**" in goals
     assert "seconds on two CPU cores" in goals
-    assert f"reading time: {make.reading_minutes(book)} minutes" in goals
+    assert f"eading time: {make.reading_minutes(book)} minutes" in goals
     assert re.search(r"\d MB|\d GB", goals)
 
 
@@ -183,12 +183,12 @@ def test_pictures_have_words(book, stem):
             if "image/png" in data:
                 assert output.metadata.get("image/png", {}).get("alt"), cell.source
             for image in re.findall(r"<img[^>]*>", data.get("text/html", "")):
-                assert re.search(r'alt="[^"]+"', image), cell.source
+                assert re.search(r'alt="[^"]+"', image) or " hidden " in image, cell.source
 
 
 def test_the_routes_lead_through_the_whole_series():
-    assert {n for numbers in make.ROUTES.values() for n in numbers} == set(range(1, len(make.STEMS) + 1))
-    assert all(list(numbers) == sorted(numbers) for numbers in make.ROUTES.values())
+    assert {n for _, numbers in make.ROUTES.values() for n in numbers} == set(range(1, len(make.STEMS) + 1))
+    assert all(list(numbers) == sorted(numbers) for _, numbers in make.ROUTES.values())
 
 
 def test_what_it_builds_is_checked(book):
