@@ -43,6 +43,7 @@ LONGEST = (
     "07_full_generation_on_tpu.ipynb",
     "08_training_a_small_bark.ipynb",
     "test_browser.py",
+    "test_hosts.py",
     "test_parallel.py",
     "test_pipeline.py",
     "test_bulk.py",

@@ -1,8 +1,10 @@
 """The command line of training: `python -m bark_jax train PART --data FOLDER --config RECIPE -o RUN`."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,33 +57,48 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--batch", type=int, metavar="N", help="recordings or sequences of a step of this part")
     command.add_argument("--cores", type=int, metavar="N", help="of a CPU, a device each (all)")
+    command.add_argument(
+        "--distributed",
+        action="store_true",
+        help="train on several hosts: start this command on each of them, with a RUN that all can write to; Slurm, "
+        "Open MPI and Cloud TPU say which hosts there are, elsewhere the next three options do",
+    )
+    command.add_argument("--coordinator-address", metavar="HOST:PORT", help="where process 0 listens")
+    command.add_argument("--num-processes", type=int, metavar="N", help="of all hosts together")
+    command.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0 on")
 
 
 def run(options: argparse.Namespace) -> None:
     try:
-        from bark_jax.train import loop, recipe
+        from bark_jax.train import hosts, loop, recipe
         from bark_jax.train.run import Run
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs {error.name}: pip install 'bark-jax[train]'") from error
 
     loop.use_all_cores(options.cores or os.cpu_count() or 1)
-    chosen = recipe.read(options.config)
-    used = chosen
-    for name in ("steps", "seconds", "batch"):
-        if (number := getattr(options, name)) is not None:
-            used = changed(used, options.part, name, number)
-    made = Run(options.output, chosen, options.data, begin=options.begin, overrides=used)
-    parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
-    for part in parts:
-        if part == "checkpoint":
-            made.checkpoint(options.output / "checkpoint")
-        elif made.has(part):
-            where = options.output / (UNITS if part == "units" else part)
-            print(f"{options.output}: {part} was done before, and is kept: to make it anew remove {where}", flush=True)
-            continue
-        else:
-            getattr(made, part)()
-        print(f"{options.output}: {part} is done", flush=True)
+    others = options.coordinator_address, options.num_processes, options.process_id
+    if options.distributed or others != (None, None, None):
+        hosts.connect(*others)
+    with contextlib.redirect_stdout(sys.stdout if hosts.is_first() else None):
+        chosen = recipe.read(options.config)
+        used = chosen
+        for name in ("steps", "seconds", "batch"):
+            if (number := getattr(options, name)) is not None:
+                used = changed(used, options.part, name, number)
+        made = Run(options.output, chosen, options.data, begin=options.begin, overrides=used)
+        parts = [name for name in PARTS if name != "all"] if options.part == "all" else [options.part]
+        for part in parts:
+            if part == "checkpoint":
+                hosts.first_alone(lambda: made.checkpoint(options.output / "checkpoint"))
+            elif made.has(part):
+                where = options.output / (UNITS if part == "units" else part)
+                print(
+                    f"{options.output}: {part} was done before, and is kept: to make it anew remove {where}", flush=True
+                )
+                continue
+            else:
+                getattr(made, part)()
+            print(f"{options.output}: {part} is done", flush=True)
 
 
 def changed(chosen: Any, part: str, name: str, number: int) -> Any:

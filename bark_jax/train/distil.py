@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from bark_jax.files import write_file
-from bark_jax.train import loop, whisper
+from bark_jax.train import hosts, loop, whisper
 from bark_jax.train.data import Recordings
 from bark_jax.train.units import k_means, nearest
 from bark_jax.units import RATE_HZ, SILENCE_S, UnitEncoder, log_mels
@@ -181,7 +181,8 @@ def train(recordings: Recordings, k: int, how: UnitsTraining, folder: Path) -> U
     hours = np.cumsum(recordings.lengths[order]) / recordings.sample_rate / 3600
     heard = listen(recordings, order[: max(2, int(np.searchsorted(hours, how.hours)))])
     teacher = cluster(np.concatenate(heard.features), k, how.seed)
-    np.savez(folder / TEACHER, **dataclasses.asdict(teacher))
+    hosts.first_alone(lambda: np.savez(folder / TEACHER, **dataclasses.asdict(teacher)))
+    teacher = load_teacher(folder)
     count = max(1, int(how.held_out * len(heard.mels)))
     unseen, heard = heard[:count], heard[count:]
     units = np.split(teacher.units(np.concatenate(heard.features)), np.cumsum([len(x) for x in heard.features])[:-1])
@@ -208,7 +209,8 @@ def train(recordings: Recordings, k: int, how: UnitsTraining, folder: Path) -> U
     state = loop.run(update, start, batch, folder, steps=how.steps, seconds=how.seconds)
     encoder = nnx.merge(graphdef, state["params"])
     found = agreement(encoder, teacher, unseen)
-    write_file(folder / AGREEMENT, json.dumps({"agreement": found}).encode() + b"\n", force=True)
+    line = json.dumps({"agreement": found}).encode() + b"\n"
+    hosts.first_alone(lambda: write_file(folder / AGREEMENT, line, force=True))
     print(f"units: {found:.1%} of the frames of {count} recordings held out are named as by the teacher", flush=True)
     return encoder
 

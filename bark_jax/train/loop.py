@@ -2,6 +2,8 @@
 
     batch(step) ──▶ update(state, batch, moment) ──▶ state, losses     on all devices, each with its part of the batch
 
+The devices may be those of several processes (`hosts.py`): each feeds its own, and the first writes the log.
+
 A batch, and every random number of an update, depends on the seed and the number of the step alone. So a
 run that was killed and started again ends with the same weights as one that was not; unless it has a limit
 of time: then the learning rate follows the clock.
@@ -25,6 +27,7 @@ from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from bark_jax.files import append, write_file
+from bark_jax.train import hosts
 
 DATA = "data"  # the axis of the mesh over which a batch is shared
 REPORT_STEPS = 50
@@ -76,11 +79,22 @@ def learning_rate(peak: float, moment: Moment, steps: int) -> jax.Array:
 
 
 def sharing(devices: Sequence[Any], rows: int) -> Sequence[Any]:
-    """Choose as many devices as can have equal parts of so many rows; say so where some are left out."""
-    count = max(n for n in range(1, len(devices) + 1) if rows % n == 0)
-    if count < len(devices):
-        print(f"a batch of {rows} is shared by {count} of {len(devices)} devices", flush=True)
-    return devices[:count]
+    """Choose as many devices as can have equal parts of so many rows, equally many of each process.
+
+    Says so where some are left out.
+
+    Raises:
+        ValueError: the processes cannot have equal parts.
+    """
+    numbers = sorted({device.process_index for device in devices})
+    processes = [[device for device in devices if device.process_index == number] for number in numbers]
+    if rows % len(processes):
+        raise ValueError(f"a batch of {rows} is not a multiple of {len(processes)} processes: choose one with --batch")
+    count = max(n for n in range(1, min(map(len, processes)) + 1) if rows % (n * len(processes)) == 0)
+    kept = [device for own in processes for device in own[:count]]
+    if len(kept) < len(devices):
+        print(f"a batch of {rows} is shared by {len(kept)} of {len(devices)} devices", flush=True)
+    return kept
 
 
 def on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,12 +137,14 @@ def run(
             it averages over the axis `DATA`.
         start: makes the state of step 0.
         batch: makes the batch of a step, arrays whose first axis is shared over the devices: over all of them,
-            or as many as can have equal parts. It is called in a thread, while the device is busy.
+            or as many as can have equal parts. It is called in a thread, while the device is busy. Of several
+            processes each makes all of it, and uses its own rows.
         seconds: stop after so much time, if the steps are not done by then; an interrupted run goes on counting.
         before: what is done to the state, once, before a certain step.
 
-    Ctrl-C saves a checkpoint first, and so do errors that leave the state whole. `folder` gets `state/` and
-    `log.jsonl`, a line of mean losses for each `REPORT_STEPS` steps.
+    Ctrl-C saves a checkpoint first, and so do errors that leave the state whole; not with several processes, which
+    may be at different steps. `folder` gets `state/` and `log.jsonl`, a line of mean losses for each `REPORT_STEPS`
+    steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mesh = Mesh(np.array(sharing(jax.devices(), len(jax.tree.leaves(batch(0))[0]))), (DATA,))
@@ -144,7 +160,7 @@ def run(
     )
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
     with ocp.CheckpointManager((folder / "state").absolute(), options=options) as manager:
-        at = jax.device_put({"state": start(), "step": jnp.int32(0)}, whole)
+        at = hosts.put_whole({"state": start(), "step": jnp.int32(0)}, whole)
         first = manager.latest_step() or 0
         if first:
             abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, at)
@@ -156,35 +172,49 @@ def run(
                 manager.save(int(at["step"]), args=ocp.args.StandardSave(at))
 
         log, saved = Log(folder / "log.jsonl", first), time.monotonic()
+        is_alone = jax.process_count() == 1
+        quiet = not hosts.is_first()
         with (
             concurrent.futures.ThreadPoolExecutor(1) as pool,
-            tqdm(total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05) as bar,
+            tqdm(
+                total=steps, initial=first, desc=folder.name, unit="step", mininterval=1, smoothing=0.05, disable=quiet
+            ) as bar,
         ):
-            step, ready = first, pool.submit(batch, first)
+            step, ready, spent, is_due = first, pool.submit(batch, first), 0.0, False
             try:
-                while (progress := max(step / steps, log.elapsed / seconds if seconds else 0.0)) < 1:
+                while True:
+                    if is_alone or (step - first) % AHEAD_STEPS == 0:  # to agree, processes wait for their devices
+                        spent = log.elapsed / seconds if seconds else 0.0
+                        spent, is_due = hosts.agreed((spent, time.monotonic() - saved > SAVE_S))
+                    if is_due:
+                        save()
+                        saved, is_due = time.monotonic(), False
+                    progress = max(step / steps, float(spent))
+                    if progress >= 1:
+                        break
                     if before and step in before:
-                        at = at | {"state": jax.device_put(before[step](at["state"]), whole)}
+                        at = at | {"state": hosts.put_whole(before[step](at["state"]), whole)}
                     now, ready = ready.result(), pool.submit(batch, step + 1)
-                    at, losses = compiled(at, jax.device_put(now, shared), np.float32(progress))
+                    at, losses = compiled(at, hosts.put_rows(now, shared), np.float32(progress))
                     step += 1
                     log.add(step, losses)
                     bar.set_postfix_str(log.shown, refresh=False)
                     bar.update()
-                    if time.monotonic() - saved > SAVE_S:
-                        save()
-                        saved = time.monotonic()
-            finally:
-                save()
+            except BaseException:
+                if is_alone:
+                    save()
+                raise
+            save()
     return jax.tree.map(jnp.asarray, jax.device_get(at["state"]))  # on one device, whatever the mesh
 
 
 class Log:
-    """Write mean losses to a file of JSON lines, without waiting for the device at each step."""
+    """Write mean losses to a file of JSON lines, in the first process; wait for the device at few steps only."""
 
     def __init__(self, path: Path, first: int):
         kept = [entry for entry in read_log(path) if entry["step"] <= first] if first else []
-        write_file(path, b"".join(json.dumps(entry).encode() + b"\n" for entry in kept), force=True)
+        if hosts.is_first():
+            write_file(path, b"".join(json.dumps(entry).encode() + b"\n" for entry in kept), force=True)
         self.path, self.waiting, self.shown = path, [], ""
         self.began = time.monotonic() - (kept[-1]["seconds"] if kept else 0.0)
 
@@ -205,7 +235,8 @@ class Log:
         self.waiting.clear()
         self.shown = " ".join(f"{name} {value:.3f}" for name, value in mean.items())
         entry = {"step": step, "seconds": round(self.elapsed, 1)} | mean
-        append(self.path, json.dumps(entry).encode() + b"\n")
+        if hosts.is_first():
+            append(self.path, json.dumps(entry).encode() + b"\n")
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

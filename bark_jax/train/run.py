@@ -31,7 +31,7 @@ from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.journey import STAGES
 from bark_jax.text import UNKNOWN, encode, unread
-from bark_jax.train import codec, data, distil, transformers, units, whisper
+from bark_jax.train import codec, data, distil, hosts, transformers, units, whisper
 from bark_jax.train.batches import Tokens
 from bark_jax.train.letters import PAD, letters_tokenizer
 from bark_jax.train.recipe import Recipe
@@ -70,12 +70,15 @@ class Run:
             ValueError: the run was begun with another recipe or another checkpoint, or there is no such checkpoint.
         """
         self.folder, self.recipe, self.source = folder, overrides or recipe, recordings
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(recipe.to_dict(), indent=1)
-        path = folder / RECIPE
-        if not path.is_file():
-            write_file(path, text.encode() + b"\n")
-        elif data.read_json(path) != json.loads(text):
+        text, path = json.dumps(recipe.to_dict(), indent=1), folder / RECIPE
+
+        def begin_with_recipe() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not path.is_file():
+                write_file(path, text.encode() + b"\n")
+
+        hosts.first_alone(begin_with_recipe)
+        if data.read_json(path) != json.loads(text):
             raise ValueError(f"{folder} was begun with another recipe, {path}: pass that one, or choose another folder")
         self.begin = self._begun_with(begin)
 
@@ -91,7 +94,7 @@ class Run:
                 how = "from nothing" if before is None else f"with {before}"
                 raise ValueError(f"{self.folder} was begun {how}, not with {begin}: choose another folder")
             resolve(name)
-            write_file(path, name.encode() + b"\n", force=True)
+            hosts.first_alone(lambda: write_file(path, name.encode() + b"\n", force=True))
         return name
 
     def has(self, part: str) -> bool:
@@ -105,15 +108,16 @@ class Run:
         Raises:
             ValueError: there are none, or the run was begun with others.
         """
-        prepared = self.folder / PREPARED
+        prepared, source, rate = self.folder / PREPARED, self.source, self.recipe.codec.sampling_rate
         if (prepared / data.RECORDINGS).is_file():
             found = data.Recordings.open(prepared)
-            if self.source is not None and not found.are_of(data.read_metadata(self.source)):
-                raise ValueError(f"{self.folder} was begun with other recordings than {self.source}: choose another")
+            if source is not None and not found.are_of(data.read_metadata(source)):
+                raise ValueError(f"{self.folder} was begun with other recordings than {source}: choose another")
             return found
-        if self.source is None:
+        if source is None:
             raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
-        return data.prepare(self.source, prepared, self.recipe.codec.sampling_rate)
+        hosts.first_alone(lambda: data.prepare(source, prepared, rate))
+        return data.Recordings.open(prepared)
 
     def units(self) -> Cepstra | UnitEncoder:
         """Find the semantic units: an encoder that Whisper taught, or the centres of cepstra."""
@@ -121,7 +125,7 @@ class Run:
         if not self.has("units"):
             self._forget("units")
             found = self._find_units() if self.begin is None else units.load(resolve(self.begin).folder, rate_hz)
-            units.save(found, self.folder)
+            hosts.first_alone(lambda: units.save(found, self.folder))
         return units.load(self.folder, rate_hz)
 
     def _find_units(self) -> Cepstra | UnitEncoder:
@@ -200,14 +204,14 @@ class Run:
         learnt = " and ".join(str(self.folder / part) for part in LEARNT_BY[name] if self.has(part))
         if learnt:
             raise ValueError(f"{learnt} learnt the {name} of before: remove that too, or choose another folder")
-        (self.folder / f"{name}_lengths.npy").unlink(missing_ok=True)
+        hosts.first_alone(lambda: (self.folder / f"{name}_lengths.npy").unlink(missing_ok=True))
 
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
         """Load a part's weights if it is done, else train it and keep them."""
         path, how = self.folder / part / WEIGHTS, NETWORKS[network]
         if not self.has(part):
             model = train()
-            write_safetensors(export_tensors(model, how.table(cfg)), path)
+            hosts.first_alone(lambda: write_safetensors(export_tensors(model, how.table(cfg)), path))
         return load_module(lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), read_safetensors(path))
 
     def tokens(self, *, codes: bool = True) -> Tokens:
@@ -253,8 +257,12 @@ class Run:
         path, lengths_path = self.folder / f"{name}.npy", self.folder / f"{name}_lengths.npy"
         if not lengths_path.is_file():
             rows = make()
-            data.write_npy(path, rows, np.uint16)
-            data.write_npy(lengths_path, [np.array([row.shape[-1] for row in rows])], np.int64)
+
+            def write() -> None:
+                data.write_npy(path, rows, np.uint16)
+                data.write_npy(lengths_path, [np.array([row.shape[-1] for row in rows])], np.int64)
+
+            hosts.first_alone(write)
         try:
             ends, whole = np.cumsum(np.load(lengths_path)), np.load(path)
             if ends[-1] != whole.shape[-1]:
