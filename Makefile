@@ -16,10 +16,10 @@ PIP = $(BIN)/python -m pip install --quiet
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 # What no version of Python or jax changes: `make test-versions` leaves it out, and all notebooks but one.
-ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences text voices
+ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences site text voices
 ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
 
-.PHONY: speak test test-versions test-browser notebooks drawings lint format package bench bench-gpu tpu-check nano soak clean help
+.PHONY: speak test test-versions test-browser site test-site notebooks drawings lint format package bench bench-gpu tpu-check nano soak clean help
 
 help:
 	@echo 'make speak TEXT="..."  speak a text to $(OUT) (ARGS="--checkpoint suno/bark-small --voice v2/en_speaker_6")'
@@ -27,6 +27,8 @@ help:
 	@echo 'make test-versions     run those that depend on the version of Python or jax, and one notebook:'
 	@echo '                       make test-versions PYTHON=python3.13 VENV=.venv-colab CONSTRAINTS=.ci/colab.txt'
 	@echo 'make test-browser      use players in Chromium, and a panel in JupyterLab'
+	@echo 'make site              build the site in build/site: notebooks as they were run, cheat sheet, voices, API'
+	@echo 'make test-site         build it elsewhere, and open every page in Chromium, in light and dark'
 	@echo 'make notebooks         run and clean all notebooks (ARGS="03" for one)'
 	@echo 'make lint              check style and types'
 	@echo 'make format            fix style where that can be done automatically'
@@ -48,6 +50,12 @@ test-versions: $(VENV)/.installed-tests
 
 test-browser: $(VENV)/.installed-tests
 	$(BIN)/python -m pytest -n0 tests/test_browser.py tests/test_browser_players.py $(ARGS)
+
+site: $(VENV)/.installed-tests
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/site
+
+test-site: $(VENV)/.installed-tests
+	$(BIN)/python -m pytest -n0 tests/test_site.py $(ARGS)
 
 notebooks: drawings
 	$(BIN)/python notebooks/make.py $(ARGS)

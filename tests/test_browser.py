@@ -11,12 +11,28 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NAME = "07_full_generation_on_tpu.ipynb"
 TYPED = "This was typed in a browser. The yellow bird is on the big tree, and the frog is near it."  # too long for once
+SMALL = "small.ipynb"  # a notebook without a model
+SMALL_CELLS = (
+    """import ipywidgets as widgets
+import numpy as np
+from matplotlib.figure import Figure
+from bark_jax import notebook
+
+def tone(hz):
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(8 * 24_000) / 24_000)).astype(np.float32)
+
+notebook.player({"low": tone(200), "high": tone(400)})""",
+    "figure = Figure(figsize=(4, 1)); figure.text(0.5, 0.5, 'word'); notebook.picture(figure, 'Words on paper.')",
+    "notebook.live(tone, hz=widgets.IntSlider(value=200, min=100, max=900))",
+)
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not there
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -35,6 +51,9 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         shutil.copy(path, folder)
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    small = new_notebook(cells=[new_code_cell(source) for source in SMALL_CELLS], metadata={"kernelspec": kernel})
+    nbformat.write(small, folder / SMALL)
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,13 +80,14 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def page(lab):
+def page(lab, request):
+    """Open a notebook: the last one that generates, or the one that a test names."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.goto(f"{lab}lab/tree/{NAME}")
+        page.goto(f"{lab}lab/tree/{getattr(request, 'param', NAME)}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", state="attached", timeout=60_000)
         yield page
         browser.close()
@@ -110,3 +130,35 @@ def test_the_panel_makes_a_speech_to_hear_and_see(page):
             )
             page.wait_for_timeout(2000)
             panel.screenshot(path=Path(folder) / f"panel-{theme.lower()}.png")
+
+
+@pytest.mark.parametrize("page", [SMALL], indirect=True)
+def test_players_pictures_and_sliders_in_both_themes(page):
+    page.wait_for_function(CONNECTED, timeout=60_000)
+    page.evaluate("() => { window.ran = jupyterapp.commands.execute('notebook:run-all-cells') }")
+    live = page.locator(".jp-OutputArea-output", has=page.locator(".noUi-base"))
+    live.locator("[data-bark=player]").wait_for(timeout=120_000)
+    shown, turned = page.locator("[data-bark=player]").first, live.locator("[data-bark=player]")
+    for player in (shown, turned):  # an output, and inside a widget
+        player.locator(".bark-play").click()
+        sound = player.locator("audio").first.element_handle()
+        page.wait_for_function("sound => sound.currentTime > 0.1", arg=sound)
+        player.locator(".bark-play").click()
+        assert player.locator(".bark-line").first.evaluate("line => parseFloat(line.style.left)") > 0
+    stage = shown.locator(".bark-stage")
+    stage.focus()
+    for key in ("Home", "ArrowRight", "ArrowDown"):  # and JupyterLab does not take the keys
+        page.keyboard.press(key)
+    assert shown.locator(".bark-now").get_attribute("data-label") == "high"
+    assert shown.locator(".bark-time").text_content() == "0.10 s of 8.00 s"
+    assert stage.evaluate("stage => stage === document.activeElement")
+    assert live.locator(".noUi-base").bounding_box()["width"] > 250  # wide enough to drag
+    inverted = "image => getComputedStyle(image).filter.includes('invert')"
+    for theme in ("Light", "Dark"):
+        page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
+        dark = "dark => document.body.dataset.jpThemeLight === (dark ? 'false' : 'true')"
+        page.wait_for_function(dark, arg=theme == "Dark")
+        assert page.locator("img[alt='Words on paper.']").evaluate(inverted) == (theme == "Dark")
+        if folder := os.environ.get("BARK_SCREENSHOTS"):
+            page.wait_for_timeout(2000)
+            page.screenshot(path=Path(folder) / f"lab-players-{theme.lower()}.png")
