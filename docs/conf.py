@@ -31,7 +31,7 @@ suppress_warnings = ["mystnb.unknown_mime_type", "misc.highlighting_failure"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True}
+default_role = "code"
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["site.css"]

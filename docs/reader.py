@@ -1,4 +1,7 @@
-"""How the site reads a notebook: solutions are folded, pictures keep their words, and no badge is loaded."""
+"""How the site reads a notebook: solutions are folded, pictures keep their words, and no badge is loaded.
+
+Drawings that travel in the notebook are taken from `assets` instead: MyST reads no SVG from a data URL.
+"""
 
 import html
 import re
@@ -12,7 +15,9 @@ def read(content: str) -> NotebookNode:
     notebook = nbformat.reads(content, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"!\[([^]]*)\]\(https?://[^)]*\)", r"\1", cell.source)
+            source = re.sub(r"!\[([^]]*)\]\(https?://[^)]*\)", r"\1", cell.source)
+            source = re.sub(r"^\[[\w-]+\]: data:.*$", "", source, flags=re.MULTILINE)
+            cell.source = re.sub(r"!\[([^]]*)\]\[([\w-]+)\]", r"![\1](../assets/\2.svg)", source)
         tags = cell.metadata.get("tags", [])
         if "solution" in tags:
             cell.metadata.tags = [*tags, "hide-cell"]
