@@ -150,7 +150,7 @@ def encodec() -> Drawing:
         drawing.text(40, y + 76, "24,000 /s")
         drawing.text(40, y + 92, "1 channel")
         for i, (name, rate, channels) in enumerate(row):
-            x, width, height = 134 + 104 * i, 40 + 5 * math.log2(channels), 24 + 11 * math.log2(rate / 75)
+            x, width, height = 134 + 104 * i, 52 + 4 * math.log2(channels), 24 + 11 * math.log2(rate / 75)
             drawing.box(x - width / 2, y - height / 2, width, height, "#fecaca", stroke=RED, radius=4)
             drawing.text(x, y + 4.5, name, fill=INK, weight=600)
             drawing.text(x, y + 76, f"{rate:,} /s")
@@ -167,7 +167,7 @@ def encodec() -> Drawing:
 
 
 def codec_padding() -> Drawing:
-    """Draw what stands before and behind a signal: for stride 1, for a short signal, for stride 2."""
+    """Draw what comes before and after a signal: for stride 1, for a short signal, for stride 2."""
     drawing = Drawing(980, 384, "Padding of causal convolutions: mirrored on the left, and on the right for strides")
     size = 44
 
