@@ -1,7 +1,8 @@
 """Matrix products in mixed precision: factors in bfloat16 or float32, sums in float32.
 
-On GPU and TPU each is one call of XLA. On a CPU, XLA is quick with factors in bfloat16 only in some shapes and
-orders: what is here brings the others into those, for generation and for training.
+On a GPU each is one call of XLA. On a CPU, XLA is quick with factors in bfloat16 only in some shapes and
+orders: what is here brings the others into those, for generation and for training. On a TPU, XLA leaves its matrix
+unit unused for one row alone: it gets a whole tile of rows.
 """
 
 import functools
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from bark_jax.platforms import by_platform
 
+TILE_ROWS = 8  # of a TPU's registers
 HAS_NARROW = jax.__version_info__ >= (0, 10)  # before, XLA multiplies no bfloat16 on a CPU, or not in every shape
 
 
@@ -43,7 +45,10 @@ def _multiply(subscripts: str, dtype: Any, x: Array, y: Array) -> Array:
             product = wide(x, y)
         return product.astype(dtype)
 
-    return by_platform(x, y, cpu=on_cpu, default=einsum)
+    def on_tpu(x: Array, y: Array) -> Array:
+        return einsum(jnp.repeat(x, TILE_ROWS, axis=-2), y)[..., :1, :]
+
+    return by_platform(x, y, cpu=on_cpu, default=einsum, **({"tpu": on_tpu} if rows == 1 else {}))
 
 
 def _forward(subscripts: str, dtype: Any, x: Array, y: Array) -> tuple[Array, tuple[Array, Array]]:

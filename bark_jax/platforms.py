@@ -14,9 +14,12 @@ from jax.sharding import Mesh
 Result = TypeVar("Result")
 
 
-def by_platform(*args: jax.Array, cpu: Callable[..., Result], default: Callable[..., Result]) -> Result:
-    """Call `cpu` where the program is compiled for a CPU, else `default`, with the same arguments and shapes."""
-    return jax.lax.platform_dependent(*args, cpu=cpu, default=default)
+def by_platform(*args: jax.Array, default: Callable[..., Result], **others: Callable[..., Result]) -> Result:
+    """Call the function for the platform that the program is compiled for, with the same arguments and shapes.
+
+    `others` are those for "cpu", "cuda", "rocm" or "tpu"; `default` is for all that are not among them.
+    """
+    return jax.lax.platform_dependent(*args, default=default, **others)
 
 
 def platform(mesh: Mesh | None = None) -> str:

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bark_jax import matmul
 from bark_jax.gpt import attend_fully
-from bark_jax.matmul import HAS_NARROW, einsum_float32, look_up, project
+from bark_jax.matmul import HAS_NARROW, TILE_ROWS, einsum_float32, look_up, project
 
 SHAPES = {  # as the models multiply: linear layers, the two kinds of heads, scores and mixtures of attention
     "td,dw->tw": ((7, 96), (96, 160)),
@@ -82,7 +83,28 @@ def test_a_program_is_that_of_the_platform_it_is_compiled_for(rows):
     for platform, has_detours in (("cpu", True), ("tpu", False), ("cuda", False)):
         products, attention = (one.lower(lowering_platforms=(platform,)).as_text() for one in traced)
         assert ("optimization_barrier" in products) == (has_detours and HAS_NARROW)
+        assert (f"tensor<{TILE_ROWS}x64xbf16>" in products) == (platform == "tpu" and rows == 1)
         assert ("stablehlo.while" in attention) == (has_detours and jax.local_device_count() == 1)
+
+
+@pytest.mark.parametrize("subscripts", ["td,dw->tw", "btd,dw->btw", "bntd,bnsd->bnts", "bnts,bnsd->bntd"])
+def test_a_row_alone_is_multiplied_in_a_tile_on_a_tpu(subscripts, monkeypatch):
+    """What a TPU computes is computed here; the products are those of the row."""
+    sizes = {"b": 2 if "n" in subscripts else 1, "n": 3, "t": 1, "d": 16, "w": 24, "s": 5}
+    rng = np.random.default_rng(0)
+    terms = subscripts.split("->")[0].split(",")
+    x, y = (jnp.asarray(rng.normal(size=[sizes[letter] for letter in term]), jnp.bfloat16) for term in terms)
+    chosen = []
+
+    def on_tpu(*args, default, **others):
+        chosen.append("tpu" in others)
+        return others.get("tpu", default)(*args)
+
+    monkeypatch.setattr(matmul, "by_platform", on_tpu)
+    exact = np.einsum(subscripts, *(np.asarray(z, np.float64) for z in (x, y)))
+    product = einsum_float32(subscripts, x, y)
+    assert (product.shape, product.dtype, chosen) == (exact.shape, jnp.float32, [True])
+    np.testing.assert_allclose(product, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_gradients_of_a_row_that_is_taken_often_are_added_up_in_float32():
