@@ -258,6 +258,7 @@ def test_training_ends_when_its_time_is_up_and_goes_on_counting(tmp_path):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "REPORT_STEPS", 5)
+        patched.setattr(loop, "COMPILED_STEPS", 1)  # for these batches take time
         patched.setattr(loop, "append", lambda path, line: (seen.append(json.loads(line)), files.append(path, line)))
         steps = int(train(1.5)["sum"])
         again = train(2.5)
@@ -294,6 +295,29 @@ print("x", float(state["x"]))
 
     train(4, 3, "moved")
     assert train(1, 6, "moved") == train(1, 6, "whole") == "x 8.078125"
+
+
+def test_batches_of_all_lengths_are_compiled_before_the_first_step(tmp_path, monkeypatch):
+    """A length that is not among the first batches is compiled when it comes."""
+    lengths, traced, compile_all = (3, 5, 3, 3, 3, 5, 7), [], loop.compile_all
+
+    def batch(step):
+        return np.full((2, lengths[step]), step, np.float32)
+
+    def update(state, batch, moment):
+        traced.append(batch.shape[1])
+        return {"sum": state["sum"] + jax.lax.psum(batch.sum(), loop.DATA)}, {"loss": state["sum"]}
+
+    def listen(*args):
+        programs = compile_all(*args)
+        traced.append("compiled")
+        return programs
+
+    monkeypatch.setattr(loop, "COMPILED_STEPS", 6)
+    monkeypatch.setattr(loop, "compile_all", listen)
+    made = loop.run(update, lambda: {"sum": jnp.float32(0)}, batch, tmp_path, steps=7)
+    assert traced == [3, 5, "compiled", 7]
+    assert made["sum"] == 2 * sum(step * length for step, length in enumerate(lengths))
 
 
 def test_parts_are_made_once(run, monkeypatch):

@@ -13,7 +13,7 @@ import concurrent.futures
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from bark_jax.train import hosts
 DATA = "data"  # the axis of the mesh over which a batch is shared
 REPORT_STEPS = 50
 AHEAD_STEPS = 8  # that the host may be ahead of the device
+COMPILED_STEPS = 32  # whose batches are looked at for their shapes: each is a program, and all compile at once
 SAVE_S = 120  # seconds between two checkpoints
 WARM_UP_STEPS = 100
 
@@ -154,7 +155,7 @@ def run(
         state, losses = update(at["state"], batch, Moment(at["step"], progress))
         return {"state": state, "step": at["step"] + 1}, losses
 
-    compiled = jax.jit(
+    jitted = jax.jit(
         jax.shard_map(count_and_update, mesh=mesh, in_specs=(P(), P(DATA), P()), out_specs=(P(), P()), check_vma=False),
         donate_argnums=0,
     )
@@ -174,6 +175,8 @@ def run(
         log, saved = Log(folder / "log.jsonl", first), time.monotonic()
         is_alone = jax.process_count() == 1
         quiet = not hosts.is_first()
+        batches = (batch(step) for step in range(first, min(first + COMPILED_STEPS, steps)))
+        programs = compile_all(lambda shape: jitted.lower(at, shape, np.float32(0)), batches, shared)
         with (
             concurrent.futures.ThreadPoolExecutor(1) as pool,
             tqdm(
@@ -195,7 +198,8 @@ def run(
                     if before and step in before:
                         at = at | {"state": hosts.put_whole(before[step](at["state"]), whole)}
                     now, ready = ready.result(), pool.submit(batch, step + 1)
-                    at, losses = compiled(at, hosts.put_rows(now, shared), np.float32(progress))
+                    program = programs.get(shape_of(now), jitted)
+                    at, losses = program(at, hosts.put_rows(now, shared), np.float32(progress))
                     step += 1
                     log.add(step, losses)
                     bar.set_postfix_str(log.shown, refresh=False)
@@ -206,6 +210,25 @@ def run(
                 raise
             save()
     return jax.tree.map(jnp.asarray, jax.device_get(at["state"]))  # on one device, whatever the mesh
+
+
+def shape_of(batch: Any) -> tuple[Any, ...]:
+    """Name the program of a batch."""
+    return tuple((x.shape, x.dtype) for x in jax.tree.leaves(batch))
+
+
+def compile_all(
+    lower: Callable[[Any], Any], batches: Iterable[Any], sharding: NamedSharding
+) -> dict[tuple[Any, ...], Callable[..., Any]]:
+    """Compile the programs of all shapes among some batches, side by side."""
+    shapes = {
+        shape_of(batch): jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), batch)
+        for batch in batches
+    }
+    lowered = [lower(shape) for shape in shapes.values()]
+    # Several processes compile in one order: what they compile may wait for its like in the others.
+    with concurrent.futures.ThreadPoolExecutor(len(lowered) or 1 if jax.process_count() == 1 else 1) as pool:
+        return dict(zip(shapes, pool.map(lambda each: each.compile(), lowered), strict=True))
 
 
 class Log:
