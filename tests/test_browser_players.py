@@ -3,17 +3,20 @@
 The page has no kernel and no network. `make test-browser`; pictures go to the folder BARK_SCREENSHOTS, if it is set.
 """
 
+import base64
 import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 from test_browser import CHROMIUM, FLAGS
 
 from bark_jax import notebook
+from bark_jax.notebook.takes import recorder
 
 RATE, SECONDS = 24_000, 8.0  # long, for machines that are slow to look
 
@@ -268,3 +271,26 @@ def test_words_can_be_read_and_pictures_do_not_glare(page, theme):
     with_paper = page.locator("img[alt='Words on paper.']").screenshot(type="png")
     shade = np.median(np.array(Picture.open(io.BytesIO(with_paper)).convert("L")))
     assert shade < 40 if theme == "dark" else shade > 240
+
+
+def test_a_recorder_hands_over_a_wav_file(tmp_path):
+    """Chromium's pretended microphone beeps once a second."""
+    from playwright.sync_api import sync_playwright
+
+    path, flags = tmp_path / "page.html", ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    path.write_text(f'<div class="there"><textarea></textarea></div>{recorder("there").html()}', encoding="utf-8")
+    with sync_playwright() as play:
+        page = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS + flags).new_page()
+        page.goto(path.as_uri())
+        page.get_by_role("button", name="Record").click()
+        page.get_by_role("button", name="Stop").wait_for()
+        page.wait_for_timeout(2500)
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_function("() => document.querySelector('textarea').value")
+        content = base64.b64decode(page.locator("textarea").input_value())
+        assert "s were recorded" in page.locator("output").text_content()
+    samples, rate = soundfile.read(io.BytesIO(content))
+    assert rate == RATE
+    assert samples.ndim == 1
+    assert len(samples) > 2 * RATE
+    assert np.abs(samples).max() > 0.01

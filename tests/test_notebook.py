@@ -1,5 +1,6 @@
 """What notebooks show: players and pictures on honest scales, live controls, the panel."""
 
+import base64
 import io
 
 import ipywidgets as widgets
@@ -12,6 +13,7 @@ from PIL import Image as Picture
 
 import bark_jax
 from bark_jax import notebook, options
+from bark_jax.sound import sound_bytes
 from bark_jax.tokens import TokenConfig
 from bark_jax.train import judges
 from bark_jax.train.patterns import EVERYDAY
@@ -241,6 +243,23 @@ def test_temperatures_reach_3_and_their_sliders_can_be_dragged(bark, tmp_path):
         slider = controls[f"{stage}_temperature"]
         assert slider.max == 3
         assert slider.layout.width == "44em"
+
+
+def test_a_recording_of_the_microphone_becomes_a_voice(bark, tmp_path, monkeypatch):
+    panel = notebook.panel(bark, max_seconds=0.3, folder=tmp_path)
+    heard, voice = [], bark.generate("Hello.", max_seconds=1.0, progress=False).voice()
+    monkeypatch.setattr(
+        type(bark), "voice", lambda self, samples, sample_rate: heard.append((samples, sample_rate)) or voice
+    )
+    for level in (0.1, 0.2):
+        panel.recorded.value = base64.b64encode(sound_bytes(tone(level, 2.0), RATE)).decode()
+    assert panel.controls["voice"].value == "recording 2"
+    assert [name for name in panel.voices if "recording" in name] == ["recording 1", "recording 2"]
+    np.testing.assert_allclose(np.squeeze(heard[1][0]), tone(0.2, 2.0), atol=1e-4)
+    assert heard[1][1] == RATE
+    panel.recorded.value = "AAAA"
+    assert "recording 3" in panel.message.children[0].value  # is no sound, and is named
+    assert panel.controls["voice"].value == "recording 2"
 
 
 def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):

@@ -23,6 +23,7 @@ from bark_jax.voices import Voice
 
 # One colour for each stage of the journey, in every drawing and every plot.
 COLORS = {"text": "#6b7280"} | {stage.name: stage.color for stage in SAMPLED} | {"samples": CODEC.color}
+SOUND_WORDS = "Waveform and mel spectrogram over seconds, a row for each sound"
 Sound = Speech | np.ndarray | str | os.PathLike
 
 # What a machine may have, where Linux or the runtime shows it, and what has to be installed for JAX to use it.
@@ -59,7 +60,7 @@ def play(sound: Sound, sample_rate: int = 24_000, title: str | None = None) -> N
     if title is not None:
         display(HTML(f"<b>{html.escape(title)}</b>"))
     display(player(samples, sample_rate))
-    display(Image(png(sound_figure({"": samples}, sample_rate))))
+    display(Image(png(sound_figure({"": samples}, sample_rate)), alt=SOUND_WORDS))
 
 
 def compare(takes: Mapping[str, Sound], sample_rate: int = 24_000) -> None:
@@ -74,7 +75,7 @@ def compare(takes: Mapping[str, Sound], sample_rate: int = 24_000) -> None:
         for label, x in samples.items()
     )
     display(HTML(f"<table>{rows}</table>"))
-    display(Image(png(sound_figure(samples, sample_rate))))
+    display(Image(png(sound_figure(samples, sample_rate)), alt=SOUND_WORDS))
 
 
 def sound_figure(takes: Mapping[str, np.ndarray], sample_rate: int) -> Figure:
@@ -178,7 +179,8 @@ def tokens(*items: Speech | Voice | np.ndarray, config: TokenConfig | None = Non
     for item in items:
         whole = isinstance(item, Speech | Voice)
         arrays += [item.semantic, item.coarse, item.fine] if whole else [np.asarray(item)]
-    display(Image(png(tokens_figure(arrays, config))))
+    words = "Tokens over seconds: semantic ones as dots at the height of their ids, codes as rows coloured by entry"
+    display(Image(png(tokens_figure(arrays, config)), alt=words))
 
 
 def tokens_figure(arrays: list[np.ndarray], config: TokenConfig) -> Figure:

@@ -23,8 +23,8 @@ DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=
 class Shown:
     """Hold HTML that needs no kernel, and the words for where HTML is not shown."""
 
-    def __init__(self, body: str, words: str):
-        self.body, self.words = body, words
+    def __init__(self, body: str, words: str, script: str = "shown.js"):
+        self.body, self.words, self.script = body, words, script
 
     def __repr__(self) -> str:
         return f"[{self.words}]"
@@ -34,7 +34,7 @@ class Shown:
         style, start = _short("picture.css"), ""
         if "data-bark=" in self.body:
             style += "\n" + _short("shown.css")
-            start = f'<img src="{DOT}" alt="" hidden onload="({_attribute(_short("shown.js"))})(this.parentNode)">'
+            start = f'<img src="{DOT}" alt="" hidden onload="({_attribute(_short(self.script))})(this.parentNode)">'
         return f'<div class="bark" data-lm-suppress-shortcuts="true"><style>{style}</style>{self.body}{start}</div>'
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The panel: controls for one generation, and the takes made with them."""
 
+import base64
 import contextlib
 import dataclasses
 import functools
@@ -18,6 +19,7 @@ import ipywidgets as widgets
 from bark_jax import options, recording
 from bark_jax.notebook.controls import Live, view, warning
 from bark_jax.notebook.player import player
+from bark_jax.notebook.shown import Shown
 from bark_jax.options import STAGES
 from bark_jax.pipeline import Bark, Speech
 from bark_jax.text import fits
@@ -38,6 +40,7 @@ class Panel:
     message: widgets.VBox
     shown: widgets.VBox
     upload: widgets.FileUpload
+    recorded: widgets.Textarea  # out of sight: a recording as base64, from the recorder's script
     takes: list[Speech] = dataclasses.field(default_factory=list)
     voices: dict[str, Voice] = dataclasses.field(default_factory=dict)
 
@@ -131,18 +134,28 @@ class Panel:
     def take_recording(self, change: Mapping[str, Any]) -> None:
         """Make a voice of an uploaded recording, and choose it."""
         for name, content in uploaded(change["new"]):
-            self._say(f"Listening to {name} ...")
-            try:
-                with warnings.catch_warnings(record=True) as warned:
-                    warnings.simplefilter("always", UserWarning)
-                    samples, rate = recording.read_file(io.BytesIO(content), name)
-                    self._offer(name, self.bark.voice(samples, sample_rate=rate))
-            except ValueError as error:
-                self.message.children = [warning(str(error))]
-            else:
-                self.controls["voice"].value = name
-                self._say(f"{name} is a voice now, and chosen.")
-                self.message.children = (*self.message.children, *(warning(str(one.message)) for one in warned))
+            self._learn(name, content)
+
+    def take_microphone(self, change: Mapping[str, Any]) -> None:
+        """Make a voice of what the microphone has recorded, and choose it."""
+        if change["new"]:
+            number = sum(name.startswith("recording ") for name in self.voices) + 1
+            self._learn(f"recording {number}", base64.b64decode(change["new"]))
+
+    def _learn(self, name: str, content: bytes) -> None:
+        """Make a voice of a sound file, and choose it."""
+        self._say(f"Listening to {name} ...")
+        try:
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", UserWarning)
+                samples, rate = recording.read_file(io.BytesIO(content), name)
+                self._offer(name, self.bark.voice(samples, sample_rate=rate))
+        except ValueError as error:
+            self.message.children = [warning(str(error))]
+        else:
+            self.controls["voice"].value = name
+            self._say(f"{name} is a voice now, and chosen.")
+            self.message.children = (*self.message.children, *(warning(str(one.message)) for one in warned))
 
     def _ipython_display_(self) -> None:
         """Show the panel where a cell ends with it."""
@@ -153,8 +166,9 @@ class Panel:
         text, *others = self.controls.values()
         knobs = widgets.VBox(others)
         buttons = widgets.HBox([self.generate_button, another, together, self.upload])
+        voice = widgets.HBox([widgets.HTML(recorder(f"bark-{self.recorded.model_id}").html()), self.recorded])
         bars = widgets.HBox(list(self.bars.values()))
-        Live([text, knobs, buttons, bars, self.message, self.shown])._ipython_display_()
+        Live([text, knobs, buttons, voice, bars, self.message, self.shown])._ipython_display_()
 
 
 def panel(
@@ -202,10 +216,26 @@ def panel(
         message=widgets.VBox(),
         shown=widgets.VBox(),
         upload=widgets.FileUpload(description="Your voice", accept="audio/*", tooltip="a recording of 2 to 10 s"),
+        recorded=widgets.Textarea(layout={"display": "none"}),
     )
+    made.recorded.add_class(f"bark-{made.recorded.model_id}")
+    made.recorded.observe(made.take_microphone, "value")
     made.generate_button.on_click(made.generate)
     made.upload.observe(made.take_recording, "value")
     return made
+
+
+def recorder(target: str, rate: int = 24_000) -> Shown:
+    """Make a button that records the microphone, for the text area in an element of the class `target`.
+
+    What it leaves there is a WAV file of that rate, one channel, as base64.
+    """
+    return Shown(
+        f'<div data-bark="recorder" data-target="{target}" data-rate="{rate}" class="bark-bar">'
+        '<button type="button">Record</button><output>a voice, with the microphone</output></div>',
+        "recorder",
+        script="recorder.js",
+    )
 
 
 def caption(voice: str, **temperatures: float) -> str:
