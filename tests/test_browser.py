@@ -103,7 +103,7 @@ def test_the_panel_makes_a_speech_to_hear_and_see(page):
     panel.locator("audio").wait_for(state="attached")  # the notebook itself made a take
     offered = panel.locator("datalist option").evaluate_all("options => options.map(option => option.value)")
     assert offered == ["en_speaker_0", "en_speaker_1", "take 1"]
-    panel.locator("textarea").fill(TYPED)
+    panel.locator("textarea:visible").fill(TYPED)
     button.click()
     panel.get_by_text("in 2 sentences").wait_for(timeout=GENERATE_S * 1000)
     panel.get_by_text(TYPED[:28]).wait_for()  # the take is shown after the message
