@@ -50,7 +50,7 @@ def coarse_window() -> Drawing:
     drawing.line(now, 30, now, 96, stroke=INK, width=1.5, dash="4 3")
     drawing.line(now, 234, now, 296, stroke=INK, width=1.5, dash="4 3")
     drawing.text(now, 22, "the place", fill=INK)
-    drawing.text(now, 314, "4.2 s behind it, 0.4 s to draw", fill=INK)
+    drawing.text(now, 314, "4.2 s behind it, 0.4 s to write", fill=INK)
     parts = (("256 semantic", 200, BLUE), ("INFER", 54, INK), ("630 coarse", 500, GREEN), ("60 new", 74, CARD))
     x, y, tops = left, 146, []
     for label, width, fill in parts:
@@ -185,7 +185,7 @@ def codec_padding() -> Drawing:
 
     mirrored = "3 mirrored steps before step 0"
     short = "zeros (·) where the mirror shows none"
-    strided = "2 before, 1 behind: every step has a window"
+    strided = "2 before, 1 after: every step has a window"
     row(22, "kernel 4, stride 1", mirrored, "321", "0123456", "", [(u, 4) for u in range(3)])
     row(140, "the same, a signal of 2 steps", short, "··1", "01", "", [(u, 4) for u in range(2)])
     row(244, "kernel 4, stride 2, 7 steps", strided, "21", "0123456", "5", [(2 * u, 4) for u in range(4)])

@@ -6,7 +6,7 @@ from bark_jax.notebook import COLORS
 
 CAPTIONS = (
     ('"Hello, my dog…"', "≤ 256 ids"),
-    ("what is said", "(s,)  49.9 Hz"),
+    ("which sounds", "(s,)  49.9 Hz"),
     ("2 codebooks", "(2, t)  75 Hz"),
     ("8 codebooks", "(8, t)  75 Hz"),
     ("24 kHz sound", "(320 t,)"),
@@ -25,10 +25,12 @@ def journey(shown: tuple[str, ...] = (), caption: str = "") -> Drawing:
     for i, ((name, color), (what, shape)) in enumerate(zip(COLORS.items(), CAPTIONS, strict=True)):
         x = 10 + 207 * i
         files = [STEPS[j][0] for j in (i - 1, i) if 0 <= j < len(STEPS)]
-        drawing.box(x, 60, 132, 84, color, radius=10, opacity=1 if not shown or set(files) & set(shown) else 0.4)
-        drawing.text(x + 66, 88, name, size=17, weight=600, fill="#fff")
-        drawing.text(x + 66, 110, what, fill="#fff")
-        drawing.text(x + 66, 130, shape, fill="#fff")
+        strong = not shown or bool(set(files) & set(shown))
+        ink = "#fff" if strong else INK  # white cannot be read on a pale box
+        drawing.box(x, 60, 132, 84, color, radius=10, opacity=1 if strong else 0.3)
+        drawing.text(x + 66, 88, name, size=17, weight=600, fill=ink)
+        drawing.text(x + 66, 110, what, fill=ink)
+        drawing.text(x + 66, 130, shape, fill=ink)
     for i, (file, what) in enumerate(STEPS):
         x = 148 + 207 * i
         strong = file in shown
@@ -48,7 +50,7 @@ def journey_1() -> Drawing:
 
 
 def journey_2() -> Drawing:
-    return journey(("none",), "this notebook: how files become the four networks behind the arrows")
+    return journey(("none",), "this notebook: how files become the four networks")
 
 
 def journey_3() -> Drawing:
@@ -72,4 +74,4 @@ def journey_7() -> Drawing:
 
 
 def journey_8() -> Drawing:
-    return journey(caption="this notebook: how all four networks learn, and the units between the first two")
+    return journey(caption="this notebook: how all four networks learn, and where the semantic tokens come from")

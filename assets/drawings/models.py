@@ -22,7 +22,7 @@ def semantic_prompt() -> Drawing:
     for i, label in enumerate(("n0", "n1", "n2", "…")):
         drawing.box(infer + 76 + i * size, 73, size - 2, 44, "none", stroke=BLUE, radius=3, dash="4 3")
         drawing.text(infer + 76 + i * size + 22, 99, label, fill=BLUE, size=11)
-    drawing.text(infer + 76 + 2 * size, 56, "drawn by the model,", fill=BLUE)
+    drawing.text(infer + 76 + 2 * size, 56, "sampled by the model,", fill=BLUE)
     drawing.text(infer + 76 + 2 * size, 140, "one after another", fill=BLUE)
     drawing.box(x, 172, infer + 76 + 4 * size - 2 - x, 34, "#fef3c7", stroke="#d6b656", radius=5)
     drawing.text((x + infer + 76 + 4 * size) / 2, 193, "+ one position vector for each column, added once", fill=INK)

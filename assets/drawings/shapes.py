@@ -1,7 +1,7 @@
 """The visual language of the drawings: colours, and an SVG that collects shapes.
 
-The stages have the colours of `bark_jax.notebook.COLORS` everywhere. Every drawing has a light card as its
-background, so that it looks the same on a white page and on a black one.
+The stages have the colours of `bark_jax.notebook.COLORS` everywhere. Every drawing has a card as its background, so
+that it can be read on any page. The card is light; for readers who prefer dark pages the lightness is turned over.
 """
 
 from xml.sax.saxutils import escape
@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 from bark_jax.notebook import COLORS
 
 GREY, BLUE, GREEN, ORANGE, RED = COLORS.values()
+DARK = "<style>@media (prefers-color-scheme: dark) {svg {filter: invert(0.92) hue-rotate(180deg)}}</style>"
 CARD, INK, SOFT, LINE, PALE = "#f8fafc", "#1f2937", "#57606a", "#8b949e", "#e5e7eb"
 
 
@@ -19,6 +20,7 @@ class Drawing:
         self.parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'font-family="system-ui, sans-serif" role="img" aria-label="{escape(label)}">',
+            DARK,
             f'<rect width="{width}" height="{height}" rx="14" fill="{CARD}"/>',
         ]
 
