@@ -1,6 +1,6 @@
 """Recipes: the sizes of four networks, the ids they share, and how each is trained.
 
-nano     the checkpoint that comes with the package, for two cores and an afternoon
+nano     the next checkpoint that comes with the package: minutes on a GPU, days on two cores
 small    the published small shapes, for accelerators
 tiny     to test with
 """
