@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 LINES, FOLDED_LINES, VISIBLE_LINES = 15, 40, 700  # the most: of a visible cell, of a folded one, of a notebook
 BYTES, IGNORED = 1_500_000, 6  # the most: bytes of a notebook, cells that are not compared
-PENDING = {*make.STEMS[2:4], make.STEMS[6]}  # notebooks that are still of the first edition
+PENDING: set[str] = set()  # notebooks that are still of the first edition
 SILENT = ("assert", "np.testing", "plt.close")
 IGNORE = {"nbval-ignore-output", "nbval-skip"}
 
