@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 # What no version of Python or jax changes: `make test-versions` leaves it out, and all notebooks but one.
-ONCE = browser browser_players colab judges layers notebooks packaging pickles readme reference sentences site text voices
+ONCE = browser browser_players cheat_sheet colab exercises heard judges layers notebooks packaging pickles readme reference sentences site text voices
 ONE_NOTEBOOK = notebooks/07_full_generation_on_tpu.ipynb
 
 .PHONY: speak test test-versions test-browser site test-site notebooks drawings lint format package bench bench-gpu tpu-check nano soak clean help
