@@ -6,6 +6,7 @@ sentences spoken so far stay in a file of their own.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -19,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bark_jax.console import run_command
 
         options = parser().parse_args(arguments)
+    if arguments is None:  # a process of our own: what the imports made stays, no collection has to look at it again
+        gc.freeze()
     return run_command(options)
 
 
