@@ -98,6 +98,12 @@ def max_slots(tokens: TokenConfig) -> int:
     return math.ceil((tokens.max_coarse_input_length + tokens.max_coarse_history) / PREFILL_CHUNK) * PREFILL_CHUNK
 
 
+def first_slots(voices: Sequence[Voice | None], tokens: TokenConfig) -> int:
+    """Return the slots of the cache in the first window of a batch."""
+    prompt = tokens.max_coarse_input_length + max(len(old) for _, old in (history(voice, tokens) for voice in voices))
+    return sampling.cache_slots(prompt + tokens.sliding_window_len, max_slots(tokens))
+
+
 def generate(
     model: GPT,
     tokens: TokenConfig,

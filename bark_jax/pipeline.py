@@ -31,6 +31,7 @@ from bark_jax.inputs import GenerateCall, ReadCall, VoiceSource
 from bark_jax.long_form import BATCH_SIZE, in_background, join, sentence_by_sentence
 from bark_jax.options import SamplingOptions
 from bark_jax.platforms import default_dtype
+from bark_jax.programs import compiling
 from bark_jax.speech import Speech
 from bark_jax.stages import Stages, check_process
 from bark_jax.text import encode, load_tokenizer
@@ -83,17 +84,21 @@ class Bark(Stages):
         controls, limits = self._controls(settings), self._limits(settings, len(texts))
         text_ids = self._text_ids(texts)
         timings: dict[str, float] = {}
-        with _timed(timings, "semantic"):
-            ids = self._run("semantic", progress, text_ids, voices, seeds, controls["semantic"], limits=limits)
-        for words, row in zip(texts, ids, strict=True):
-            if not len(row):
-                warnings.warn(f"the model ended {words!r} before its first token: no sound", stacklevel=2)
-        with _timed(timings, "coarse"):
-            two = self._run("coarse", progress, ids, voices, seeds, controls["coarse"])
-        with _timed(timings, "fine"):
-            eight = self._run("fine", progress, two, voices, seeds, controls["fine"])
-        with _timed(timings, "codec"):
-            samples = self.decode(eight)
+        with compiling(self._later_programs(voices)) as wait_for:
+            with _timed(timings, "semantic"):
+                ids = self._run("semantic", progress, text_ids, voices, seeds, controls["semantic"], limits=limits)
+            for words, row in zip(texts, ids, strict=True):
+                if not len(row):
+                    warnings.warn(f"the model ended {words!r} before its first token: no sound", stacklevel=2)
+            with _timed(timings, "coarse"):
+                wait_for("coarse")
+                two = self._run("coarse", progress, ids, voices, seeds, controls["coarse"])
+            with _timed(timings, "fine"):
+                wait_for("fine")
+                eight = self._run("fine", progress, two, voices, seeds, controls["fine"])
+            with _timed(timings, "codec"):
+                wait_for("codec")
+                samples = self.decode(eight)
         columns = zip(texts, seeds, samples, ids, two, eight, strict=True)
         speeches = [
             Speech(words, seed, x, self.sample_rate, s, c, f, timings, self.tokens)

@@ -12,14 +12,16 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, Unpack, overload
 
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.stages import Lowered
 from tokenizers import Tokenizer
 
-from bark_jax import coarse, fine, inputs, options, recording, semantic, units
+from bark_jax import coarse, fine, inputs, options, parallel, programs, recording, semantic, units
 from bark_jax.codec import Codec, decode_audio, encode_audio
 from bark_jax.console import Progress, stage_bar
 from bark_jax.fine import FineModel
@@ -236,6 +238,28 @@ class Stages:
         if self.voices is None:
             raise ValueError(f"{self.name} has no folder, and so no encoder of semantic units: name a voice instead")
         return units.load(self.voices.folder)
+
+    @functools.cached_property
+    def _compiled(self) -> set[tuple[int, int]]:
+        return set()
+
+    def _later_programs(self, voices: list[Voice | None]) -> dict[str, Callable[[], Lowered]]:
+        """Return what lowers the programs of the stages after the first, if a batch is the first of its kind.
+
+        None on a mesh, and with low memory, where two networks are never there at once.
+        """
+        if not voices or not isinstance(self.networks, dict) or parallel.mesh_of(nnx.state(self.codec)):
+            return {}
+        kind = rows, slots = len(voices), coarse.first_slots(voices, self.tokens)
+        if kind in self._compiled:
+            return {}
+        self._compiled.add(kind)
+
+        def lower(stage: str, network: nnx.Module) -> Lowered:
+            return programs.lower(stage, network, nnx.state(network), self.tokens, rows, slots=slots)
+
+        later = {"coarse": self.coarse_model, "fine": self.fine_model, "codec": self.codec}
+        return {stage: functools.partial(lower, stage, network) for stage, network in later.items()}
 
     def _voices(self, voice: Any, count: int) -> list[Voice | None]:
         each = inputs.for_each("voice", voice, count)

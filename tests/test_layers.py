@@ -22,7 +22,7 @@ LAYERS = (
     ("options", "tokenizer_files", "numpy_files", "text", "sound", "recording", "voices", "gpt", "sampling", "codec"),
     ("inputs", "semantic", "coarse", "fine", "sentences", "describe"),
     ("checkpoints",),
-    ("units", "speech", "long_form"),
+    ("units", "speech", "long_form", "programs"),
     ("stages",),
     ("pipeline",),
     ("bark_jax",),  # `import bark_jax` gives what users call

@@ -4,22 +4,19 @@ In:  the sizes of the networks, a mesh, whose devices may be a TPU's that is not
 Out: lowered programs, with all inputs laid out as `parallel` lays them out.
 """
 
+import functools
 import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 from jax.stages import Lowered
 from jax.typing import DTypeLike
 
-from bark_jax import coarse, codec, fine, journey, parallel, sampling, semantic
+from bark_jax import coarse, journey, parallel, programs, semantic
 from bark_jax.checkpoints.random import TOKENS, random_config
 from bark_jax.checkpoints.tables import NETWORKS
-from bark_jax.codec import Codec
-from bark_jax.fine import FineModel
-from bark_jax.gpt import GPT
 
 # Of the stages that decode: the loop, the shape of a row's prompt, and the most slots of the cache.
 SEMANTIC = semantic.decode_spec(TOKENS), (2, TOKENS.max_input_semantic_length), semantic.max_slots(TOKENS)
@@ -63,54 +60,7 @@ def padded(batch: int, mesh: Mesh) -> int:
     return batch + -batch % mesh.shape[parallel.DATA]
 
 
-def decode_program(model: GPT, stage: journey.Stage, mesh: Mesh, batch: int) -> Lowered:
-    """Lower the processing of a prompt and a window of steps."""
-    graphdef, _ = nnx.split(model)
-    spec, prompt_shape, slots = SEMANTIC if stage is journey.SEMANTIC else COARSE
-
-    def inputs() -> tuple[Any, ...]:
-        state = sampling.start(model, [0] * batch, [1] * batch, slots)
-        prompt, row = jnp.zeros((batch, *prompt_shape), jnp.int32), jnp.zeros(batch, jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), stage.stream), sampling.Controls.from_user(0)
-        return state, prompt, row, row, keys, controls
-
-    described = lay_out_rows(jax.eval_shape(inputs), mesh)
-    return sampling.decode_window.lower(graphdef, lay_out(model, mesh), spec, *described)
-
-
-def window_program(model: FineModel, mesh: Mesh, batch: int) -> Lowered:
-    """Lower a window of the fine stage."""
-    graphdef, _ = nnx.split(model)
-
-    def inputs() -> tuple[Any, ...]:
-        codes = jnp.zeros((batch, TOKENS.n_fine_codebooks, TOKENS.max_fine_input_length), jnp.int32)
-        keys, controls = sampling.row_keys(range(batch), journey.FINE.stream), sampling.Controls.from_user(0)
-        return codes, jnp.zeros(batch, jnp.int32), keys, controls
-
-    described = lay_out_rows(jax.eval_shape(inputs), mesh)
-    given, count = TOKENS.n_coarse_codebooks, TOKENS.codebook_size
-    return fine.fill_window.lower(graphdef, lay_out(model, mesh), given, count, *described)
-
-
-def chunk_program(model: Codec, mesh: Mesh, batch: int) -> Lowered:
-    """Lower the decoding of a chunk of codes to samples."""
-    graphdef, _ = nnx.split(model)
-    params = lay_out(model, mesh)
-
-    def inputs() -> tuple[Any, ...]:
-        codes = jnp.zeros((batch, TOKENS.n_fine_codebooks, codec.CHUNK_FRAMES), jnp.int32)
-        return codes, jnp.zeros(batch, jnp.int32), jnp.bool(True)
-
-    rows = jax.eval_shape(inputs)
-    _, memory = jax.eval_shape(lambda params, *rows: codec.decode_chunk(graphdef, params, *rows, None), params, *rows)
-    return codec.decode_chunk.lower(graphdef, params, *lay_out_rows((*rows, memory), mesh))
-
-
 def stage_program(stage: str, model: Any, mesh: Mesh, batch: int) -> Lowered:
     """Lower the program of a stage, for a batch of any number of rows."""
-    rows = padded(batch, mesh)
-    if stage == journey.FINE.name:
-        return window_program(model, mesh, rows)
-    if stage == journey.CODEC.name:
-        return chunk_program(model, mesh, rows)
-    return decode_program(model, journey.SEMANTIC if stage == journey.SEMANTIC.name else journey.COARSE, mesh, rows)
+    describe = functools.partial(lay_out_rows, mesh=mesh)
+    return programs.lower(stage, model, lay_out(model, mesh), TOKENS, padded(batch, mesh), describe=describe)
