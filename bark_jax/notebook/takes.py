@@ -186,7 +186,7 @@ def panel(
         text, max_seconds: what the controls say at first; None is as long as the checkpoint can speak at once.
         folder: where Save writes `take-1.wav` and its voice, `take-1.npz`.
     """
-    style = {"description_width": "10em"}
+    style = {"description_width": "12em"}
     names = [] if bark.voices is None else bark.voices.names()
     layout = {"width": "44em", "max_width": "100%"}
     slider = functools.partial(widgets.FloatSlider, style=style, layout=layout)
