@@ -3,6 +3,7 @@
 `make test-site`; pictures of some pages go to the folder BARK_SCREENSHOTS, if it is set.
 """
 
+import io
 import os
 import re
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import make
+import numpy as np
 import pytest
+from PIL import Image as Picture
 from test_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent
@@ -151,6 +154,17 @@ def test_a_page_loads(open_page, name, theme):
         assert page.locator("img[alt^='The journey of a sentence']").is_visible()
     if folder := os.environ.get("BARK_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"site-{name.replace('/', '-')}-{theme}.png")
+
+
+@in_chromium
+@in_both_themes
+def test_drawings_follow_the_theme_that_a_reader_chooses(open_page, theme):
+    page = open_page("notebooks/03_text_to_semantic", theme)
+    drawing = page.locator("img[alt^='The journey of a sentence']")
+    for chosen in ("dark", "light"):
+        page.evaluate("chosen => { document.documentElement.dataset.theme = chosen }", chosen)
+        shade = np.median(np.array(Picture.open(io.BytesIO(drawing.screenshot())).convert("L")))
+        assert shade < 60 if chosen == "dark" else shade > 200
 
 
 @in_chromium
