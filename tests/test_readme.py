@@ -30,7 +30,7 @@ PAGES = {
     )
 }
 GUIDE = PAGES["bark_jax/README.md"]
-TEXT = "\n".join(PAGES.values())
+TEXT = "\n".join(PAGES.values()).replace("\\\n", " ")  # a command may take two lines
 COMMANDS = re.findall(r"^python -m bark_jax (.*)$", TEXT, re.MULTILINE)
 LARGE = {"num_layers": 24, "num_heads": 16, "hidden_size": 1024, "block_size": 1024, "bias": False}
 MOST_LINES = 130  # of the front page

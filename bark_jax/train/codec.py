@@ -19,6 +19,7 @@ codebooks; "SoundStream", arXiv 2107.03312, for the codebooks' averages and revi
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,7 @@ def train(
 
     def compare(fixed: Any, x: Array, y: Array) -> tuple[dict[str, Array], loop.Losses]:
         """Return the gradients at the sound `y` of how far it is from `x`, and the losses' parts."""
-        compared = {
+        compared: dict[str, Callable[[Array], tuple[Array, losses.Parts]]] = {
             "spectral": functools.partial(losses.spectral_loss, x, rate=cfg.sampling_rate),
             "waveform": functools.partial(losses.waveform_loss, x),
         }
