@@ -26,7 +26,7 @@ import jax
 from jax.experimental import topologies
 
 from bark_jax import parallel
-from bark_jax.bench.exchanges import Exchange, exchanges_in
+from bark_jax.bench.exchanges import Exchange, cycles_of_turn, exchanges_in
 from bark_jax.bench.programs import abstract_networks, bytes_on_each, lay_out, stage_program
 from bark_jax.bench.target import Target
 from bark_jax.files import write_file
@@ -64,6 +64,7 @@ class Outcome:
     arguments: int = 0  # weights, and the cache, which the results replace
     temporaries: int = 0  # and results that replace no argument
     code: int = 0
+    cycles: int = 0  # of a turn of its loop, as the compiler estimates them
     exchanges: tuple[Exchange, ...] = ()
     too_large: str = ""  # the compiler's message, where the program does not fit
 
@@ -104,8 +105,8 @@ def compile_stage(request: Request) -> Outcome:
     if done.returncode < 0:
         name, found = signal.Signals(-done.returncode).name, versions()
         raise ValueError(
-            f"the compiler crashed ({name}): jax {found['jax']} and libtpu {found['libtpu']} do not go together, "
-            f"or there is too little memory; these compile: {PAIRS}"
+            f"the compiler crashed ({name}) at the {request.stage} stage with a batch of {request.batch}, with jax "
+            f"{found['jax']} and libtpu {found['libtpu']}: try a smaller batch, or a pair that compiles: {PAIRS}"
         )
     if done.returncode:
         raise ValueError(f"--target is {request.target}: {done.stderr.strip().splitlines()[-1]}")
@@ -115,7 +116,7 @@ def compile_stage(request: Request) -> Outcome:
 def kept(lowered: jax.stages.Lowered, target: str, compile_program: Callable[[], Outcome]) -> Outcome:
     """Return what was found of a program before, from JAX's folder of compiled programs; else compile it."""
     folder = jax.config.values["jax_compilation_cache_dir"]
-    described = json.dumps([target, versions(), lowered.as_text()])
+    described = json.dumps([target, versions(), sorted(Outcome.__dataclass_fields__), lowered.as_text()])
     path = Path(folder or "", "targets", hashlib.sha256(described.encode()).hexdigest() + ".json")
     if folder and path.exists():
         return Outcome.from_dict(json.loads(path.read_bytes()))
@@ -144,13 +145,15 @@ def compile_here(request: Request) -> Outcome:
             return Outcome(weights, too_large=str(error).splitlines()[0])
         memory = program.memory_analysis()
         assert memory is not None
+        text = str(program.as_text())
         results = memory.output_size_in_bytes - memory.alias_size_in_bytes
         return Outcome(
             weights,
             memory.argument_size_in_bytes,
             memory.temp_size_in_bytes + results,
             memory.generated_code_size_in_bytes,
-            tuple(exchanges_in(str(program.as_text()))),
+            cycles_of_turn(text),
+            tuple(exchanges_in(text)),
         )
 
     return kept(lowered, request.target, compile_program)

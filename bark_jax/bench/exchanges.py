@@ -15,6 +15,7 @@ COLLECTIVE = re.compile(
 )
 CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 GROUPS = re.compile(r"\breplica_groups=(?:\[\d+,(\d+)\]<=|\{\{([\d,]+)\}|mesh\[(.*?)\][^{\n]*\{(.*?)\})")
+CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
 
 
@@ -40,17 +41,31 @@ class Exchange:
         return self.bytes if self.kind.startswith("collective") else others * self.bytes
 
 
+def computations(text: str) -> tuple[dict[str, str], list[str]]:
+    """Split a program into the lines of each of its computations; find the lines that begin its loops."""
+    found = COMPUTATION.findall(text)
+    entry = next(body for is_entry, _, body in found if is_entry)
+    return {name: body for _, name, body in found}, [line for line in entry.splitlines() if " while(" in line]
+
+
+def cycles_of_turn(text: str) -> int:
+    """Add up the cycles that the compiler for TPUs estimates for a turn of the program's longest loop; 0 elsewhere.
+
+    They leave out waiting for memory and for other devices, and what runs in a branch.
+    """
+    bodies, loops = computations(text)
+    turns = [bodies[name] for line in loops for name in re.findall(r"\bbody=%([\w.-]+)", line)]
+    return max((sum(map(int, CYCLES.findall(turn))) for turn in turns), default=0)
+
+
 def exchanges_in(text: str) -> list[Exchange]:
     """List the collective operations of a program, one for each channel.
 
     A TPU's program may name one operation in several lines, as parts of a fusion. The loop of a program
     is the one that it begins by itself, in no branch: over the steps, or over the codebooks.
     """
-    computations = COMPUTATION.findall(text)
-    bodies = {name: body for _, name, body in computations}
-    entry = next(body for is_entry, _, body in computations if is_entry)
-    looped: set[str] = set()
-    unseen = [line for line in entry.splitlines() if " while(" in line]
+    bodies, loops = computations(text)
+    looped, unseen = set[str](), loops
     while unseen:
         called = bodies.keys() & set(re.findall(r"%([\w.-]+)", unseen.pop())) - looped
         looped |= called

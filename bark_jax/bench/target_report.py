@@ -78,6 +78,7 @@ def what_fits(request: Request, outcome: Outcome) -> str:
     while outcome.too_large and rows > 1:
         needed, available = outcome.needed()
         rows = max(1, min(rows - 1, int(rows * (available - held) / max(needed - held, 1))))
+        rows -= rows % 8 if rows > 8 else 0  # whole tiles
         outcome = compile_stage(dataclasses.replace(request, batch=rows * data))
     return start + ("; no batch does" if outcome.too_large else f"; a batch of {rows * data} does, it was compiled")
 
@@ -107,13 +108,15 @@ def lines(target: Target, shape: str, dtype: str, batch: int, outcomes: Mapping[
         roof = Roofline(chip, work.operations, work.bytes, sum(each.sent for each in looped))
         times = (f"{seconds * 1e6:,.1f}" for seconds in roof.seconds.values())
         amounts = (cell(roof.bytes / 1e6), cell(roof.operations / 1e9), cell(roof.sent / 1e6))
-        least.append([f"{name}, a {STEPS[stage]}", *amounts, *times, roof.bound])
+        cycles = None if stage == journey.CODEC.name else one.cycles or None
+        least.append([f"{name}, a {STEPS[stage]}", *amounts, *times, roof.bound, cycles])
     yield from ("", *table("MiB on each chip", "fits", "arguments", "temporaries", "code", "all", rows=fits))
     yield from ("", *table("exchanges in", "by kind", "KiB", rows=exchanged))
-    header = ("MB read", "GFLOP", "MB sent", "reading us", "arithmetic us", "exchange us", "bound by")
+    header = ("MB read", "GFLOP", "MB sent", "reading us", "arithmetic us", "exchange us", "bound by", "cycles")
     yield from ("", *table("least possible time", *header, rows=least))
     yield ""
-    yield "No program was run: the times are the least that the published figures of the chip allow."
+    yield "No program was run: the times are the least that the published figures of the chip allow. The cycles are the"
+    yield "compiler's estimate, without waiting for memory or other chips: to compare programs, not to tell a time."
 
 
 def kinds(exchanges: list) -> str:
