@@ -12,7 +12,7 @@ import pytest
 
 from bark_jax.__main__ import main
 from bark_jax.bench import ahead_of_time, target_report
-from bark_jax.bench.ahead_of_time import Outcome, Request, compile_stage
+from bark_jax.bench.ahead_of_time import CompilerCrashError, Outcome, Request, compile_stage
 from bark_jax.bench.exchanges import cycles_of_turn, exchanges_in, group_size
 from bark_jax.bench.target import CHIPS, Roofline, Target, roofline
 from bark_jax.checkpoints.random import SHAPES
@@ -225,22 +225,24 @@ def test_messages_of_what_does_not_fit_are_read(message, needed):
     assert Outcome(too_large=message).needed() == (needed * 2**30, 15.75 * 2**30)
 
 
-def test_the_batch_that_fits_is_one_that_was_compiled(monkeypatch):
-    """A compiler that needs 1 GiB for a row on a device refuses what does not fit into 15.75 GiB."""
+@pytest.mark.parametrize(("crashes_at", "tried"), [(None, [8]), (8, [8, 4])])
+def test_the_batch_that_fits_is_one_that_was_compiled(monkeypatch, crashes_at, tried):
+    """A compiler that needs 1 GiB for a row on a device refuses what does not fit into 15.75 GiB, or crashes."""
     asked = []
 
     def compile_stage(request):
         rows = request.batch // 2  # on each of two places of `data`
         asked.append(rows)
+        if rows == crashes_at:
+            raise CompilerCrashError("crashed")
         return Outcome() if rows <= 15 else Outcome(too_large=f"Used {rows}.00G of 15.75G hbm")
 
     monkeypatch.setattr(target_report, "compile_stage", compile_stage)
     request = Request("v5e:2x2", (2, 2), TINY, "bfloat16", 63, "fine")
     line = target_report.what_fits(request, Outcome(too_large="Used 32.00G of 15.75G hbm"))
-    assert line == (
-        "fine does not fit with a batch of 63: it needs 32,768 MiB of 16,128; a batch of 16 does, it was compiled"
-    )
-    assert asked == [8]
+    start = "fine does not fit with a batch of 63: it needs 32,768 MiB of 16,128"
+    assert line == f"{start}; a batch of {2 * tried[-1]} does, it was compiled"
+    assert asked == tried
 
 
 # ---------------------------------------------------------------------------------------------

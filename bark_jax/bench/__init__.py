@@ -4,9 +4,12 @@ In:  a published shape, filled with random weights; seconds of sound; sizes of b
 Out: tables on standard output, and a JSON file on request.
 
     fresh.py, first_sound.py   loading, its memory, the first sound: each in a process of its own
-    limits.py                  what the device allows, measured in the same run
-    stages.py, theirs.py       the stages, beside those of `transformers` on the same weights
+    roofline.py                what the device allows, measured in the same run
+    stages.py, transformers_baseline.py    the stages, beside those of `transformers` on the same weights
     report.py                  the tables
+
+The command `scaling` stands beside it: meshes in `scaling.py`, and TPUs that are not at hand in `target.py`,
+`ahead_of_time.py` and `target_report.py`; `programs.py` and `exchanges.py` serve both.
 """
 
 import argparse

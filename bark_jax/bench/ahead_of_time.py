@@ -44,6 +44,10 @@ PAIRS = "jax 0.10.2 + libtpu 0.0.42.1, 0.8.3 + 0.0.32, 0.7.2 + 0.0.23"  # that c
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
+class CompilerCrashError(ValueError):
+    """The compiler ended without a message, as it does with some versions, and near the limit of the memory."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """Hold what to compile."""
@@ -94,7 +98,8 @@ def compile_stage(request: Request) -> Outcome:
     """Compile a program in a process of its own, which takes minutes in the published shapes.
 
     Raises:
-        ValueError: libtpu is not installed, does not know the topology, or crashes.
+        ValueError: libtpu is not installed, or does not know the topology.
+        CompilerCrashError: it crashes.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError("--target needs the compiler for TPUs: pip install 'bark-jax[tpu]'")
@@ -104,7 +109,7 @@ def compile_stage(request: Request) -> Outcome:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode < 0:
         name, found = signal.Signals(-done.returncode).name, versions()
-        raise ValueError(
+        raise CompilerCrashError(
             f"the compiler crashed ({name}) at the {request.stage} stage with a batch of {request.batch}, with jax "
             f"{found['jax']} and libtpu {found['libtpu']}: try a smaller batch, or a pair that compiles: {PAIRS}"
         )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from bark_jax import journey, parallel
-from bark_jax.bench.ahead_of_time import Outcome, Request, compile_stage, versions
+from bark_jax.bench.ahead_of_time import CompilerCrashError, Outcome, Request, compile_stage, versions
 from bark_jax.bench.target import STEPS, Roofline, Target, networks_of, stage_work
 from bark_jax.checkpoints.random import SHAPES
 from bark_jax.console import cell, table
@@ -74,13 +74,20 @@ def what_fits(request: Request, outcome: Outcome) -> str:
     needed, available = outcome.needed()
     start = f"{request.stage} does not fit with a batch of {request.batch}: it needs {needed / MIB:,.0f} MiB of "
     start += f"{available / MIB:,.0f}"
-    held, rows = outcome.weights, -(-request.batch // data)
-    while outcome.too_large and rows > 1:
-        needed, available = outcome.needed()
-        rows = max(1, min(rows - 1, int(rows * (available - held) / max(needed - held, 1))))
-        rows -= rows % 8 if rows > 8 else 0  # whole tiles
-        outcome = compile_stage(dataclasses.replace(request, batch=rows * data))
-    return start + ("; no batch does" if outcome.too_large else f"; a batch of {rows * data} does, it was compiled")
+    held, rows, found = outcome.weights, -(-request.batch // data), outcome
+    while rows > 1 and (found is None or found.too_large):
+        if found is None:  # the compiler crashed
+            rows //= 2
+        else:
+            needed, available = found.needed()
+            rows = max(1, min(rows - 1, int(rows * (available - held) / max(needed - held, 1))))
+            rows -= rows % 8 if rows > 8 else 0  # whole tiles
+        try:
+            found = compile_stage(dataclasses.replace(request, batch=rows * data))
+        except CompilerCrashError:
+            found = None
+    fits = found is not None and not found.too_large
+    return start + (f"; a batch of {rows * data} does, it was compiled" if fits else "; no batch does")
 
 
 def lines(target: Target, shape: str, dtype: str, batch: int, outcomes: Mapping[Key, Outcome]) -> Iterator[str]:
@@ -91,7 +98,8 @@ def lines(target: Target, shape: str, dtype: str, batch: int, outcomes: Mapping[
         f"{chip.memory / 1e9:,.0f} GB of memory at {chip.read / 1e9:,.0f} GB/s",
         f"{chip.exchange / 1e9:,.0f} GB/s to other chips",
     )
-    yield f"target    {target.name}, {target.chips} chips, each " + ", ".join(figures)
+    chips = "1 chip," if target.chips == 1 else f"{target.chips} chips, each"
+    yield f"target    {target.name}, {chips} " + ", ".join(figures)
     yield f"shape     {shape}, {dtype}, batch of {batch}"
     yield "versions  " + ", ".join(f"{name} {version}" for name, version in versions().items())
     fits, exchanged, least = [], [], []
@@ -111,7 +119,8 @@ def lines(target: Target, shape: str, dtype: str, batch: int, outcomes: Mapping[
         cycles = None if stage == journey.CODEC.name else one.cycles or None
         least.append([f"{name}, a {STEPS[stage]}", *amounts, *times, roof.bound, cycles])
     yield from ("", *table("MiB on each chip", "fits", "arguments", "temporaries", "code", "all", rows=fits))
-    yield from ("", *table("exchanges in", "by kind", "KiB", rows=exchanged))
+    if target.chips > 1:
+        yield from ("", *table("exchanges in", "by kind", "KiB", rows=exchanged))
     header = ("MB read", "GFLOP", "MB sent", "reading us", "arithmetic us", "exchange us", "bound by", "cycles")
     yield from ("", *table("least possible time", *header, rows=least))
     yield ""
