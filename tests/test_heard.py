@@ -20,14 +20,12 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
-from test_notebooks import PENDING
 
 from bark_jax.train import judges
 
 FOLDER = Path(make.__file__).parent
 PLAYER = re.compile(r"data:audio/[\w.+-]+;base64,([A-Za-z0-9+/=]+)")
 FRAME_S, QUIET = 0.02, 0.12  # the last two frames are at most this loud, compared with the loudest one
-STEMS = [stem for stem in make.STEMS if stem not in PENDING]
 
 
 def players(cell):
@@ -62,7 +60,7 @@ def faults(promise, samples, rate):
     return found + ([f"it ends in a word, {end:.0%} as loud as it gets"] if end > QUIET else [])
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", make.STEMS)
 def test_every_clip_is_what_the_prose_promises(stem):
     found, clips = [], 0
     for cell in nbformat.read(FOLDER / f"{stem}.ipynb", as_version=4).cells:

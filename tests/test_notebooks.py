@@ -14,7 +14,6 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 LINES, FOLDED_LINES, VISIBLE_LINES = 15, 40, 700  # the most: of a visible cell, of a folded one, of a notebook
 BYTES, IGNORED = 1_500_000, 6  # the most: bytes of a notebook, cells that are not compared
-PENDING: set[str] = set()  # notebooks that are still of the first edition
 SILENT = ("assert", "np.testing", "plt.close")
 IGNORE = {"nbval-ignore-output", "nbval-skip"}
 
@@ -31,11 +30,6 @@ def book(stem):
 
 def cells(book, kind, tag=None):
     return [cell for cell in book.cells if cell.cell_type == kind and (not tag or tag in cell.metadata.get("tags", ()))]
-
-
-def finished(book, stem):
-    """Leave out notebooks of the first edition."""
-    return book if stem not in PENDING else nbformat.v4.new_notebook()
 
 
 def headings(book):
@@ -112,18 +106,18 @@ def test_what_is_not_compared_is_little_and_asserts_something(book):
         assert re.search(r"^\s*(assert |np\.testing\.)", cell.source, re.MULTILINE), cell.source
 
 
-def test_cells_are_short(book, stem):
+def test_cells_are_short(book):
     long = {}
-    for cell in cells(finished(book, stem), "code"):
+    for cell in cells(book, "code"):
         folded = make.FOLDING & set(cell.metadata.get("tags", ()))
         if (n := len(cell.source.splitlines())) > (FOLDED_LINES if folded else LINES):
             long[cell.source[:60]] = n
     assert not long
-    assert make.visible_lines(finished(book, stem)) <= VISIBLE_LINES
+    assert make.visible_lines(book) <= VISIBLE_LINES
 
 
-def test_what_is_folded_has_a_title(book, stem):
-    for cell in cells(finished(book, stem), "code"):
+def test_what_is_folded_has_a_title(book):
+    for cell in cells(book, "code"):
         if make.FOLDING & set(cell.metadata.get("tags", ())):
             assert cell.source.startswith("# @title "), cell.source
             assert cell.metadata.jupyter.source_hidden
@@ -154,9 +148,8 @@ def test_every_exercise_has_a_folded_solution_that_ran(book):
         assert "assert" in cell.source
 
 
-def test_every_exercise_has_a_check_of_the_learners_answer(book, stem):
+def test_every_exercise_has_a_check_of_the_learners_answer(book):
     """No answer is there at first; the folded solution shows an answer that the check refuses, and one that passes."""
-    book = finished(book, stem)
     answers = cells(book, "code", "answer")
     assert len(answers) == len(cells(book, "code", "solution"))
     for n, (answer, solution) in enumerate(zip(answers, cells(book, "code", "solution")), 1):
@@ -168,16 +161,15 @@ def test_every_exercise_has_a_check_of_the_learners_answer(book, stem):
         assert book.cells.index(answer) < book.cells.index(solution)
 
 
-def test_it_begins_with_a_warm_up(book, stem):
-    if stem not in PENDING:
-        assert sum("**Warm-up:**" in cell.source for cell in cells(book, "markdown")) == 1
+def test_it_begins_with_a_warm_up(book):
+    assert sum("**Warm-up:**" in cell.source for cell in cells(book, "markdown")) == 1
 
 
-def test_pictures_have_words(book, stem):
+def test_pictures_have_words(book):
     """Every drawing, and every picture that a cell shows, says in words what is on it."""
-    for cell in cells(finished(book, stem), "markdown"):
+    for cell in cells(book, "markdown"):
         assert not re.search(r"!\[\s*\]", cell.source)
-    for cell in cells(finished(book, stem), "code"):
+    for cell in cells(book, "code"):
         for output in cell.outputs:
             data = output.get("data", {})
             if "image/png" in data:
@@ -197,11 +189,10 @@ def test_what_it_builds_is_checked(book):
     assert len(checks) >= len(cells(book, "code")) / 3
 
 
-def test_there_is_something_to_hear_and_to_turn(book, stem):
+def test_there_is_something_to_hear_and_to_turn(book):
     source = "\n".join(cell.source for cell in cells(book, "code"))
     assert re.search(r"notebook\.(play|compare|player|steps)\(", source)
-    if stem >= "03":
-        assert re.search(r"notebook\.(live|panel|steps|keyboard)\(", source)
+    assert re.search(r"notebook\.(live|panel|steps|keyboard)\(", source)
 
 
 def test_links_lead_somewhere(book):
