@@ -150,7 +150,7 @@ def run_in_chunks(step: Callable, codec: Codec, rows: list[np.ndarray], size: in
         remaining = (np.clip(lengths - start, 0, size) * samples_per_step).astype(np.int32)
         if memory is None:  # zeros that no layer uses: the first chunk then needs no program of its own
             _, shapes = jax.eval_shape(step, batch, remaining, True, None)
-            memory = jax.tree.map(jnp.zeros_like, shapes)
+            memory = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)  # jnp.zeros compiles one for each shape
         output, memory = step(*shard((batch, remaining, start == 0, memory)))
         outputs.append(output)
     return np.concatenate(outputs, axis=-1)[:count]
