@@ -151,7 +151,8 @@ def train(
     fixed_graph, fixed = nnx.split(nnx.Dict(heard_by(how)))
     rivals = Discriminators(max(1, how.discriminator_width), rngs=nnx.Rngs(how.seed))
     rival_graph, rival_params = nnx.split(rivals)
-    unquantised_steps = 0 if begin else how.unquantised_steps
+    # A trained encoder knows what matters: a linear look that begins at random would only mislead it.
+    unquantised_steps, look_weight = (0, 0.0) if begin else (how.unquantised_steps, how.look_weight)
     optimizer, rival_optimizer = loop.adam(b1=0.8, b2=0.99), loop.adam(b1=0.8, b2=0.99)
     batch = functools.partial(cut, cfg, how, recordings)
 
@@ -186,7 +187,7 @@ def train(
             "entries_1": losses.entries_used(codes[0], cfg.codebook_size),
             "entries_8": losses.entries_used(codes[-1], cfg.codebook_size),
         }
-        loss = how.commitment_weight * parts["commitment"] + how.look_weight * parts["look"]
+        loss = how.commitment_weight * parts["commitment"] + look_weight * parts["look"]
         loss += how.spread_weight * nnx.relu(np.log(how.directions) - jnp.log(directions))
         return (codec.decoder(passed, whole(x))[..., 0], loss), (parts, codes, residuals)
 
