@@ -38,8 +38,7 @@ samples = bark.generate("Hello", max_seconds=0.2, progress=False).samples
 import ipywidgets
 from bark_jax import notebook, sound
 
-notebook.play(samples)
-notebook.compare({"a reader": sound.reading()})
+shell.display_formatter.format(notebook.player({"bark": samples, "a reader": sound.reading()}))
 panel = notebook.panel(bark, max_seconds=0.2)
 panel._ipython_display_()
 panel.generate_button.click()

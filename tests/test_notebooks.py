@@ -85,7 +85,7 @@ def shows_something(cell):
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     ]
-    names = "play compare tokens live player picture steps keyboard show check".split()
+    names = "live player picture steps keyboard check".split()
     shown = {"print", "display", "plt.show", *(f"notebook.{name}" for name in names)}
     last = tree.body[-1] if tree.body else None
     ends_with_value = isinstance(last, ast.Expr) and not ast.unparse(last).startswith(SILENT)
@@ -191,7 +191,7 @@ def test_what_it_builds_is_checked(book):
 
 def test_there_is_something_to_hear_and_to_turn(book):
     source = "\n".join(cell.source for cell in cells(book, "code"))
-    assert re.search(r"notebook\.(play|compare|player|steps)\(", source)
+    assert re.search(r"notebook\.(player|steps)\(", source)
     assert re.search(r"notebook\.(live|panel|steps|keyboard)\(", source)
 
 

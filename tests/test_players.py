@@ -185,11 +185,7 @@ def figure(words):
     return drawn
 
 
-def test_a_picture_has_words(monkeypatch):
-    displayed = []
-    monkeypatch.setattr(notebook.pictures, "display", displayed.append)
-    notebook.show(figure("a"), "Rising.")
-    assert displayed[0].html() == notebook.picture(figure("a"), "Rising.").html()
+def test_a_picture_has_words():
     shown = notebook.picture(figure("a"), 'A "<b>" that\nrises.')
     (image,) = Tree(shown.body).all("img")
     assert image["alt"] == 'A "<b>" that\nrises.'

@@ -1,19 +1,15 @@
 """What the notebooks share: sound and tokens to hear and see, live controls, a panel to play with.
 
-    play(speech)                   a player, the waveform, the mel spectrogram
-    compare({"label": sound})      several takes on one scale
-    tokens(speech)                 the tokens of each stage as pictures over time
-    show(figure, alt)              a picture of a figure, with words for those who do not see it
-    live(draw, knob=widget)        what `draw` returns, updated when a knob turns
-    check(answer, test)            say whether an answer to an exercise is right
-    panel(bark)                    text, voice, seed and temperatures; generate, compare and save
+    player({"label": sound})       a line that moves over waveform, spectrogram and tokens; takes to switch between
+    picture(figure, alt)           a figure, with words for those who do not see it
+    steps("name", {label: item})   a slider over pictures or sounds that were made before
+    keyboard(sounds)               a key for each of many short sounds
 
 These need no kernel once they are made. They are values: the last line of a cell shows one, `display` any.
 
-    player({"label": sound})       a line that moves over waveform, spectrogram and tokens; takes to switch between
-    picture(figure, alt)           what `show` shows
-    steps("name", {label: item})   a slider over pictures or sounds that were made before
-    keyboard(sounds)               a key for each of many short sounds
+    live(draw, knob=widget)        what `draw` returns, updated when a knob turns
+    check(answer, test)            say whether an answer to an exercise is right
+    panel(bark)                    text, voice, seed and temperatures; generate, compare and save
 
 A sound is a `Speech`, samples (n,), by default at 24 kHz, or a sound file's path. Nothing is made louder or
 softer: where one sound seems louder than another, it is. Needs the extra `notebooks`; keeps to what ipywidgets
@@ -25,14 +21,10 @@ from bark_jax.notebook.exercises import check
 from bark_jax.notebook.pictures import (
     COLORS,
     Sound,
-    compare,
     device,
     picture,
-    play,
     png,
-    show,
     sound_figure,
-    tokens,
     tokens_figure,
 )
 from bark_jax.notebook.player import player
@@ -48,19 +40,15 @@ __all__ = [
     "Shown",
     "Sound",
     "check",
-    "compare",
     "device",
     "keyboard",
     "live",
     "panel",
     "picture",
-    "play",
     "player",
     "png",
-    "show",
     "sound_figure",
     "steps",
-    "tokens",
     "tokens_figure",
     "view",
 ]

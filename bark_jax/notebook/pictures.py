@@ -1,13 +1,11 @@
-"""Sounds and tokens as players and pictures."""
+"""Sounds and tokens as pictures."""
 
-import html
 import io
 import os
 from collections.abc import Mapping
 
 import jax
 import numpy as np
-from IPython.display import HTML, Image, display
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -17,13 +15,11 @@ from bark_jax.codec import check_samples
 from bark_jax.journey import CODEC, SAMPLED
 from bark_jax.notebook.shown import Shown, data_url, text
 from bark_jax.pipeline import Speech
-from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, player, read_sound
+from bark_jax.sound import MEL_FLOOR_DB, mel_spectrogram, read_sound
 from bark_jax.tokens import TokenConfig
-from bark_jax.voices import Voice
 
 # One colour for each stage of the journey, in every drawing and every plot.
 COLORS = {"text": "#6b7280"} | {stage.name: stage.color for stage in SAMPLED} | {"samples": CODEC.color}
-SOUND_WORDS = "Waveform and mel spectrogram over seconds, a row for each sound"
 Sound = Speech | np.ndarray | str | os.PathLike
 
 # What a machine may have, where Linux or the runtime shows it, and what has to be installed for JAX to use it.
@@ -46,36 +42,6 @@ def device() -> str:
 # ---------------------------------------------------------------------------------------------
 # Sound
 # ---------------------------------------------------------------------------------------------
-
-
-def play(sound: Sound, sample_rate: int = 24_000, title: str | None = None) -> None:
-    """Show a player above the waveform and the mel spectrogram of a sound.
-
-    Raises:
-        ValueError: there is no sample in it, the samples are not mono finite floats, or no such file.
-    """
-    samples, sample_rate = samples_of(sound, sample_rate)
-    if title is None and isinstance(sound, Speech):
-        title = repr(sound)
-    if title is not None:
-        display(HTML(f"<b>{html.escape(title)}</b>"))
-    display(player(samples, sample_rate))
-    display(Image(png(sound_figure({"": samples}, sample_rate)), alt=SOUND_WORDS))
-
-
-def compare(takes: Mapping[str, Sound], sample_rate: int = 24_000) -> None:
-    """Show several sounds by name, one under the other: players, then pictures on one scale.
-
-    Raises:
-        ValueError: no takes, one without samples, or of different sample rates.
-    """
-    samples, sample_rate = one_rate(takes, sample_rate)
-    rows = "".join(
-        f"<tr><td>{html.escape(label)}</td><td>{player(x, sample_rate)._repr_html_()}</td></tr>"
-        for label, x in samples.items()
-    )
-    display(HTML(f"<table>{rows}</table>"))
-    display(Image(png(sound_figure(samples, sample_rate)), alt=SOUND_WORDS))
 
 
 def sound_figure(takes: Mapping[str, np.ndarray], sample_rate: int) -> Figure:
@@ -146,11 +112,6 @@ def picture(figure: Figure, alt: str, *, invert: bool = True) -> Shown:
     return Shown(f'<p class="bark-picture"><img class="{kind}" src="{url}" alt="{text(alt)}"></p>', f"picture: {alt}")
 
 
-def show(figure: Figure, alt: str, *, invert: bool = True) -> None:
-    """Show a `picture` at once."""
-    display(picture(figure, alt, invert=invert))
-
-
 def png(figure: Figure) -> bytes:
     """Draw a figure as a PNG of at most 256 colours, a third of the usual size."""
     buffer, small = io.BytesIO(), io.BytesIO()
@@ -162,25 +123,6 @@ def png(figure: Figure) -> bytes:
 # ---------------------------------------------------------------------------------------------
 # Tokens
 # ---------------------------------------------------------------------------------------------
-
-
-def tokens(*items: Speech | Voice | np.ndarray, config: TokenConfig | None = None) -> None:
-    """Show tokens as pictures over time, each stage in its colour.
-
-    Args:
-        items: a `Speech` or a `Voice`: all of its stages; or arrays, semantic (s,) or codes (q, t).
-        config: says the rates; None for those of the speech, or Bark's.
-
-    Raises:
-        ValueError: nothing to show, or an array of another shape.
-    """
-    config = config or next((item.tokens for item in items if isinstance(item, Speech)), TokenConfig())
-    arrays: list[np.ndarray] = []
-    for item in items:
-        whole = isinstance(item, Speech | Voice)
-        arrays += [item.semantic, item.coarse, item.fine] if whole else [np.asarray(item)]
-    words = "Tokens over seconds: semantic ones as dots at the height of their ids, codes as rows coloured by entry"
-    display(Image(png(tokens_figure(arrays, config)), alt=words))
 
 
 def tokens_figure(arrays: list[np.ndarray], config: TokenConfig) -> Figure:
