@@ -135,7 +135,8 @@ def test_the_first_sound_reads_the_cache_and_the_second_compiles_nothing(run):
     for found in (cold, warm):
         assert [one["part"] for one in found["parts"]] == names
         assert sum(one["seconds"] for one in found["parts"]) == pytest.approx(found["until_sound"])
-        assert all(one["seconds"] >= one["trace_seconds"] + one["compile_seconds"] for one in found["parts"])
+        # A thread compiles the later stages while the first one runs: two at once.
+        assert all(2 * one["seconds"] >= one["trace_seconds"] + one["compile_seconds"] for one in found["parts"])
         assert found["second"]["programs"] == 0
         assert found["until_sound"] + found["second"]["seconds"] > found["second"]["since_load"]
     assert cold["first"]["programs"] == warm["first"]["programs"] == sum(one["programs"] for one in warm["parts"])
