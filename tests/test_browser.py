@@ -87,7 +87,8 @@ def page(lab, request):
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
-        page.goto(f"{lab}lab/tree/{getattr(request, 'param', NAME)}")
+        name = getattr(request, "param", NAME)
+        page.goto(f"{lab}lab/workspaces/{Path(name).stem}/tree/{name}")  # of its own, where no other notebook is open
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", state="attached", timeout=60_000)
         yield page
         browser.close()

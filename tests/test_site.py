@@ -157,8 +157,9 @@ def test_a_page_loads(open_page, name, theme):
 
 
 @in_chromium
-def test_drawings_follow_the_theme_that_a_reader_chooses(open_page):
-    page = open_page("notebooks/03_text_to_semantic", "light")
+@in_both_themes
+def test_drawings_follow_the_theme_that_a_reader_chooses(open_page, theme):
+    page = open_page("notebooks/03_text_to_semantic", theme)
     drawing = page.locator("img[alt^='The journey of a sentence']")
     for chosen in ("dark", "light"):
         page.evaluate("chosen => { document.documentElement.dataset.theme = chosen }", chosen)
