@@ -5,6 +5,7 @@ import random
 import re
 import time
 from pathlib import Path
+from unicodedata import unidata_version
 
 import pytest
 from num2words import num2words
@@ -164,6 +165,7 @@ def test_what_cannot_be_read_is_named(written, named):
     assert text.unread(written, LETTERS) == named
 
 
+@pytest.mark.skipif(unidata_version != "14.0.0", reason="the rules follow Unicode 14, as in Python 3.11")
 def test_the_embedded_checkpoint_has_these_rules():
     assert json.loads((EMBEDDED / "tokenizer.json").read_text(encoding="utf-8")) == json.loads(LETTERS.to_str())
 

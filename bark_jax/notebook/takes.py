@@ -215,7 +215,7 @@ def panel(
         bars={stage: widgets.FloatProgress(min=0, max=1, description=stage, style=style) for stage in STAGES},
         message=widgets.VBox(),
         shown=widgets.VBox(),
-        upload=widgets.FileUpload(description="Your voice", accept="audio/*", tooltip="a recording of 2 to 10 s"),
+        upload=widgets.FileUpload(description="Voice, 2 to 10 s", accept="audio/*"),
         recorded=widgets.Textarea(layout={"display": "none"}),
     )
     made.recorded.add_class(f"bark-{made.recorded.model_id}")
