@@ -57,10 +57,9 @@ def lower_decoding(
 ) -> Lowered:
     """Lower the processing of a prompt and a window of steps."""
     graphdef, _ = nnx.split(model)
-    is_semantic = stage == journey.SEMANTIC.name
-    spec = (semantic if is_semantic else coarse).decode_spec(tokens)
-    most = (semantic if is_semantic else coarse).max_slots(tokens)
-    prompt_shape = (2, tokens.max_input_semantic_length) if is_semantic else (1, most)
+    module = semantic if stage == journey.SEMANTIC.name else coarse
+    spec, most = module.decode_spec(tokens), module.max_slots(tokens)
+    prompt_shape = (2, tokens.max_input_semantic_length) if module is semantic else (1, most)
 
     def inputs() -> tuple[Any, ...]:
         state = sampling.start(model, [0] * rows, [1] * rows, slots or most)

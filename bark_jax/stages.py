@@ -248,10 +248,10 @@ class Stages:
 
         None on a mesh, and with low memory, where two networks are never there at once.
         """
-        if not voices or not isinstance(self.networks, dict) or parallel.mesh_of(nnx.state(self.codec)):
+        if not voices or not isinstance(self.networks, dict):
             return {}
         kind = rows, slots = len(voices), coarse.first_slots(voices, self.tokens)
-        if kind in self._compiled:
+        if kind in self._compiled or parallel.mesh_of(nnx.state(self.codec)):
             return {}
         self._compiled.add(kind)
 
