@@ -57,7 +57,7 @@ FIGURES = {
         "INFER, coarse model": lambda c: c.coarse_infer_token,
         "code not known yet, fine model": lambda c: c.fine_pad_token,
     },
-    "Sampling, unless told otherwise": {
+    "Default sampling options": {
         "`semantic_temperature`": lambda c: c.semantic_temperature,
         "`coarse_temperature`": lambda c: c.coarse_temperature,
         "`fine_temperature`": lambda c: c.fine_temperature,
