@@ -3,6 +3,7 @@
 `make test-browser`; pictures of what it saw go to the folder BARK_SCREENSHOTS, if that is set.
 """
 
+import io
 import json
 import os
 import shutil
@@ -11,9 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import make
 import nbformat
+import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image as Picture
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -33,6 +37,7 @@ notebook.player({"low": tone(200), "high": tone(400)})""",
     "figure = Figure(figsize=(4, 1)); figure.text(0.5, 0.5, 'word'); notebook.picture(figure, 'Words on paper.')",
     "notebook.live(tone, hz=widgets.IntSlider(value=200, min=100, max=900))",
 )
+DRAWING = "The journey of a sentence"
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # or cells out of sight are not there
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -52,7 +57,8 @@ def lab(tmp_path_factory):
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         shutil.copy(path, folder)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    small = new_notebook(cells=[new_code_cell(source) for source in SMALL_CELLS], metadata={"kernelspec": kernel})
+    cells = [new_markdown_cell(make.embed_drawings(f"![{DRAWING}][journey-1]")), *map(new_code_cell, SMALL_CELLS)]
+    small = new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(small, folder / SMALL)
     for name, content in SETTINGS.items():
         path = folder / "settings" / f"{name}.jupyterlab-settings"
@@ -160,6 +166,15 @@ def test_players_pictures_and_sliders_in_both_themes(page):
         dark = "dark => document.body.dataset.jpThemeLight === (dark ? 'false' : 'true')"
         page.wait_for_function(dark, arg=theme == "Dark")
         assert page.locator("img[alt='Words on paper.']").evaluate(inverted) == (theme == "Dark")
+        page.evaluate("document.body.style.colorScheme = ''")  # as older JupyterLabs leave it
+        for system in ("dark", "light"):  # a drawing in Markdown follows JupyterLab, and not the system
+            page.emulate_media(color_scheme=system)
+            assert (lightness(page.locator(f"img[alt='{DRAWING}']")) < 128) == (theme == "Dark"), system
         if folder := os.environ.get("BARK_SCREENSHOTS"):
             page.wait_for_timeout(2000)
             page.screenshot(path=Path(folder) / f"lab-players-{theme.lower()}.png")
+
+
+def lightness(locator):
+    """Return the mean lightness of what is seen of an element, 0 (black) to 255."""
+    return np.asarray(Picture.open(io.BytesIO(locator.screenshot())).convert("L")).mean()
