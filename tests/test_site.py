@@ -168,6 +168,23 @@ def test_drawings_follow_the_theme_that_a_reader_chooses(open_page, theme):
 
 
 @in_chromium
+def test_outputs_lie_on_the_dark_page(open_page):
+    """The theme of the site puts outputs and pictures on light cards with a margin, which ours do not need."""
+    page = open_page("notebooks/01_architecture", "dark")
+    player, picture = page.locator("[data-bark=player]").first, page.locator("img.bark-invert").first
+    papers = player.evaluate("""node => {
+        const found = [];
+        for (let one = node; one !== document.body; one = one.parentNode)
+            found.push(getComputedStyle(one).backgroundColor);
+        return found;
+    }""")
+    assert set(papers) == {"rgba(0, 0, 0, 0)"}
+    card = "image => (({padding, backgroundColor}) => [padding, backgroundColor])(getComputedStyle(image))"
+    for image in (player.locator(".bark-spectrogram").first, picture):
+        assert image.evaluate(card) == ["0px", "rgba(0, 0, 0, 0)"]
+
+
+@in_chromium
 @in_both_themes
 def test_a_player_plays(open_page, theme):
     page = open_page("docs/index", theme)
