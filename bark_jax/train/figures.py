@@ -17,13 +17,12 @@ GROUP, CENTS, MONTH, RANGE, ROMAN, REIGN = "\ue005\ue006\ue007\ue008\ue009\ue00a
 SPELL, ADDRESS, SIGN, JOIN = "\ue00b\ue00c\ue00d\ue00e"  # letter by letter; sign of an address; join to what follows
 TAG, TAG_END = "\ue010\ue011"  # around what is done, not said: "[laughs]"
 SQUARED, CUBED, THIN = "\ue012\ue013\ue014"
+TENS_PLACE, HUNDREDS_PLACE, THOUSANDS_PLACE, DECIMAL = "\ue015\ue016\ue017\ue018"
 
 ONES = "one two three four five six seven eight nine".split()
 TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 SCALES = {"trillion": 12, "billion": 9, "million": 6, "thousand": 3}
-MONTHS = "January February March April May June July August September October November December".split()
-MONTH_NAME = rf"(?:{'|'.join(MONTHS)})"
 
 # A sentence goes on, or ends: what follows a stop.
 GOES_ON = r"(?! [A-Z]|[\"')]*$|[\"')]+ [A-Z])"
@@ -39,95 +38,58 @@ NO_NOUN = (
 
 _first = r"(?<![\d.,'_/:])(?<!\d )[1-9]\d{0,2}\K"
 GROUPS: Rules = (
+    # 1.234,56 and, in rupees, 1,00,000
+    (r"(?<![\d.,])\d{1,3}(?:\.\d{3}){1,4}\K,(?=\d\d(?!\d))", DECIMAL),
+    (rf"(?<![\d.,])[1-9]\d{{0,2}}\K\.(?=\d{{3}}(?:\.\d{{3}}){{0,3}}{DECIMAL})", GROUP),
+    *((r"₹ ?\d{1,7}\K,(?=(?:\d\d,){0,3}\d{3}(?![\d,]))", "") for _ in range(3)),
     # A space joins numbers only where it looks so: after one or two digits, or before thousands.
     (rf"{_first}(?:(?<!\d{{3}})|(?= 000)) (?=\d{{3}}(?: \d{{3}}){{0,4}}(?![ .:/-]?\d))", GROUP),
     (rf"{_first}(?:['_{THIN}](?=\d{{3}}(?!\d))|\.(?=\d{{3}}\.\d{{3}}(?!\d)))", GROUP),
     (r"(?<![\d.,/:])[1-9]\d{0,2}\K,(?=\d{3}(?!\d))", GROUP),
     *((rf"{GROUP}\d{{3}}\K[,'_. {THIN}](?=\d{{3}}(?!\d))", GROUP) for _ in range(4)),
     (GROUP, ""),
+    (DECIMAL, "."),
     (THIN, " "),
 )
 
-_day, _month, _year = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:1\d|20)\d\d"
-_late_day = r"(?:1[3-9]|2\d|3[01])"
-DATES: Rules = (
-    (r"\d\K(?:[sS][tT]|[nN][dD]|[rR][dD]|[tT][hH])\b", ORDINAL),
-    # Each in its own order: month/day/year (day/month/year where no month has that number), day.month.year, and
-    # year-month-day.
-    (rf"(?<![\d/]){_month}\K/(?={_day}/(?:\d\d)?\d\d(?![\d/]))", f"{MONTH} "),
-    (rf"(?<![\d/]){_late_day}\K/(?={_month}/(?:\d\d)?\d\d(?![\d/]))", f"{ORDINAL} of "),
-    (rf"(?<![\d.]){_day}\K\.(?={_month}\.\d{{4}}(?![\d.]))", f"{ORDINAL} of "),
-    (rf"{ORDINAL} of \d\d?\K[/.](?=\d\d)", f"{MONTH}, "),
-    (r"(?<![\d/-])\d{4}\K[/-](?=(?:0[1-9]|1[0-2])[/-](?:0[1-9]|[12]\d|3[01])(?![\d-]))", f"{YEAR}, "),
-    (rf"{YEAR}, \d\d\K[/-]", f"{MONTH} "),
-    *((rf"\b0?{number}{MONTH}", month + MONTH) for number, month in enumerate(MONTHS, 1)),
-    (rf"{MONTH} 0?(?=\d)", f" {MONTH}"),
-    (rf"{MONTH}\d\d?\K(?![\d/])", ORDINAL),
-    (rf"{MONTH}\d\d?\K/", f"{ORDINAL}, "),
-    (MONTH, ""),
-    (rf"\b0(?=\d{ORDINAL} of )", ""),
-    # May 5, 5 May, May 1968
-    (rf"(?<= )\d\d?\K(?<={MONTH_NAME} \d|{MONTH_NAME} \d\d)(?![\d:./%°'{ORDINAL}{RANGE}-]){NO_NOUN}", ORDINAL),
-    (rf"(?<![\d.,:/-])\d\d?\K (?={MONTH_NAME}\b)", f"{ORDINAL} of "),
-    (rf"{ORDINAL} of {MONTH_NAME}\K,? (?={_year}\b)", ", "),
-    (rf"(?<!the) (?=\d\d?{ORDINAL} of )", " the "),
-    (rf"(?<={MONTH_NAME} |{MONTH_NAME}, |{ORDINAL} |{ORDINAL}, ){_year}\K(?![\d%]|'?s\b|[.,:/]\d){NO_NOUN}", YEAR),
-)
-
-BEFORE_YEARS = (
-    "[Ii]n|[Ss]ince|[Uu]ntil|[Tt]ill|[Yy]ear|[Dd]uring|[Cc]irca|[Bb]orn|[Dd]ied|[Bb]y|[Ff]rom|[Tt]o|[Oo]f|[Bb]efore|"
-    "[Aa]fter|[Ee]arly|[Ll]ate|[Mm]id|[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|[Tt]he|[Cc]opyright"
-)
-_not_more = rf"(?![\d%°$£€{YEAR}]|[.,:/]\d)"
-YEARS: Rules = (
-    (r"(?<![\d.,])1000s\b", "thousands"),
-    (r"(?<![\d.,])100s(?= of\b)", "hundreds"),
-    (r"(?<!\d)(?:1[1-9]|20)\d0\K'?s\b", YEAR + PLURAL),
-    (r"(?<![\d.,$])[2-9]0\K'?s\b", PLURAL),
-    (rf"(?<=\b(?:{BEFORE_YEARS}) |© ){_year}\K{_not_more}{NO_NOUN}", YEAR),
-    (rf"\((?:born |died |c\. )?{_year}\K(?=\))", YEAR),
-    (rf"(?<![\d.,:/$£€-]){_year}\K(?=[{RANGE}-](?:{_year}|\d\d)(?![\d.,%$£€-]))", YEAR),
-    (rf"{YEAR}[{RANGE}-]{_year}\K(?!\d)", YEAR),
-    (r"(?<![\d.,])\d{1,4}\K(?= ?(?:BCE?|AD|CE)\b)", YEAR),
-    (r"\bAD \d{1,4}\K(?!\d)", YEAR),
-    (rf"(?:^|[.!?] ){_year}\K(?= (?:was|is|saw|had|began|brought|will|would|marked)\b)", YEAR),
-)
-
 PHONES: Rules = (
+    (r"\+\d{1,3}\K ?\(0\) ?(?=\d)", " 0"),
+    (r"\+\d{7,15}\K(?!\d)", DIGITS),
     (r"(?<![\d.])\(?\d{3}(?:\)[-. ]?|[-. ])\d{3}\K[-. ](?=\d{4}(?!\d))", f"{DIGITS}, "),
     (rf"(?<!\d)\d{{3}}\K[-.) ]+(?=\d{{3}}{DIGITS}, )", f"{DIGITS}, "),
     (rf"(?<!\d)\d{{1,3}}\K[- ]\(?(?=\d{{3}}{DIGITS}, )", f"{DIGITS}, "),
     (r"(?<![\d.,-])\d{3}\K-(?=\d{4}(?![\d-]))(?!\d\d00)", f"{DIGITS}, "),
     # +44 20 7946 0958, 020 7946 0958; then chains of hyphens
     (
-        r"(?:\+\d{1,3}(?=[ -]\(?\d{2,4}\)?[ -]?\d{3})|(?<![\d.,:/])0\d{2,4}(?=\)?[ -]\d{3})|\G(?<=[ .(-])\d{2,4})"
-        r"\)?\K[ .-]\(?(?=\d{2})",
+        r"(?:\+\d{1,3}(?=[ -]\(?\d{2,4}\)?[ -]?\d{3}|(?:[ -]\d{1,2}){4,5}(?!\d))"
+        r"|(?<![\d.,:/])(?:0\d{2,4}(?=\)?[ -]\d{3})|0\d(?=(?: \d\d){4}(?!\d))|\d{4}(?=(?: \d{4}){3}(?!\d)))"
+        r"|\G(?<=[ .(-])\d{1,4})\)?\K[ .-]\(?(?=\d{2}|\d[ -]\d\d[ -]\d\d)",
         f"{DIGITS}, ",
     ),
+    (r"(?<![\d.,-])1\K-(?=\d{3}-[A-Z]{2})", f"{DIGITS}, "),
     (r"(?:(?<![\d.,-])\d+(?=-\d+-\d)|\G(?<=-)\d+)\K-(?=\d)", f"{DIGITS}, "),
     (rf"{DIGITS}, \d+\K(?!\d)(?!{DIGITS})", DIGITS),
-    (rf"(?<=\b(?:[Cc]all|[Dd]ial|[PpZz][Ii][NnPp]|[Cc]ode) )\d{{3,}}\K(?![\d{DIGITS}%]|[.,:]\d){NO_NOUN}", DIGITS),
-)
-
-TIMES: Rules = (
-    (r"(?<![\d:.])0(?=\d:\d\d(?!\d))", ""),
-    (r"(?<![\d:.])(?:[1-9]|1[0-2])\K:00(?![\d:])", f"{NUMBER} o'clock"),
-    (r"(?<![\d:.])\d\d?\K:00(?![\d:])", f"{NUMBER} hundred"),
-    (r"\d\K:0(?=\d(?!\d))", f"{NUMBER} oh "),
-    (r"(?<!\d)\d\d?\K:(?=[1-5]\d(?!\d))", f"{NUMBER} "),
-    (r"\d\K:(?=\d)", " to "),
+    (
+        r"\b(?:[Cc]all|[Dd]ial|[PpZz][Ii][NnPp]:?|OTP:?|[Cc]ode(?: is|:)?) "
+        rf"\d{{3,}}\K(?![\d{DIGITS}%]|[.,:]\d){NO_NOUN}",
+        DIGITS,
+    ),
 )
 
 CURRENCIES = {  # sign: one, cent
-    r"US\$": ("u s dollar", "cent"), r"\$": ("dollar", "cent"), "£": ("pound", "pence"), "€": ("euro", "cent"),
-    "¥": ("yen", "sen"), "₹": ("rupee", "paisa"), "¢": ("cent", ""),
+    r"US\$": ("u s dollar", "cent"), r"\bCA?\$": ("canadian dollar", "cent"),
+    r"\bAU?\$": ("australian dollar", "cent"), r"\bNZ\$": ("new zealand dollar", "cent"),
+    r"\bHK\$": ("hong kong dollar", "cent"), r"\$": ("dollar", "cent"), "£": ("pound", "pence"),
+    "€": ("euro", "cent"), "¥": ("yen", "sen"), "₹": ("rupee", "paisa"), "¢": ("cent", ""), "₩": ("won", ""),
+    "₽": ("ruble", ""), "₿": ("bitcoin", ""), "₺": ("lira", ""), "₴": ("hryvnia", ""), "฿": ("baht", ""),
+    "₫": ("dong", ""), "₦": ("naira", ""), "₱": ("peso", ""), "₪": ("shekel", ""),
 }  # fmt: skip
 _scale = r"(?: ?(?:k|K|m|M|bn|B|b)\b| (?:hundred|thousand|million|billion|trillion)\b)"
 _amount = rf"\d+(?:\.\d+)?(?:[{RANGE}-]\d+(?:\.\d+)?)?{_scale}?"
 
 
 def _plural(word: str) -> str:
-    return word if word in ("yen", "sen", "paisa", "pence") else word + "s"
+    return word if word in ("yen", "sen", "paisa", "pence", "won", "baht", "dong", "naira") else word + "s"
 
 
 def _money(sign: str, one: str, cent: str) -> Rules:
@@ -135,7 +97,7 @@ def _money(sign: str, one: str, cent: str) -> Rules:
     many = _plural(one)
     return (
         (rf"{sign} ?\d+\K{CENTS}0?(?=\d)", f" {many} and {CENTS}"),
-        (rf"{many} and {CENTS}\d\d?\K", f" {_plural(cent)}"),
+        (rf"{many} and {CENTS}\d\d?(?!\d)\K(?! {cent})", f" {_plural(cent)}"),
         (rf"{sign} ?{_amount}(?![\d{CENTS}])\K(?! {many})", f" {many}"),
         (rf"{sign} ?(?=\d)", ""),
         (rf"(?<=\d) ?{sign}", f" {many}"),
@@ -143,30 +105,34 @@ def _money(sign: str, one: str, cent: str) -> Rules:
     )
 
 
+_currencies = "|".join(one for one, _ in CURRENCIES.values())
 MONEY: Rules = (
+    *((rf"{sign} minus (?=\.?\d)", f" minus {sign[-1]}") for sign in (r"\$", "£", "€")),
+    (r"[$£€]\K(?=\.\d)", "0"),
     (rf"[$£€] ?\d+\K\.(?=\d\d(?!\d|\.\d))(?!\d\d{_scale})(?!\d\d[{RANGE}-]\d)", CENTS),
     (rf"{CENTS}00", ""),
     *(rule for sign, words in CURRENCIES.items() for rule in _money(sign, *words)),
-    (rf"(?<!\d)0 (?:u s )?(?:dollar|pound|euro)s and {CENTS}", ""),
+    (rf"(?<!\d)0 (?:[a-z ]{{1,12}} )?(?:dollar|pound|euro)s and {CENTS}", ""),
     (CENTS, ""),
     *(
-        (rf"\d\K ?{short}(?= (?:u s )?(?:dollar|pound|euro|yen|rupee))", f" {word}")
+        (rf"\d\K ?{short}(?= (?:{_currencies}))", f" {word}")
         for short, word in {"[kK]": "thousand", "[mM]": "million", "(?:bn|[bB])": "billion"}.items()
     ),
 )
 
 _nouns = (
     r"[a-z]*(?:gram|meter|liter|second|watt|volt|joule|calorie|byte|pascal|bit|decibel|ampere|yard|mile|pound|ounce|"
-    r"hour|minute|year|week|gallon|pixel|dollar|euro|rupee|cent|degree)"
+    r"hour|minute|year|week|gallon|pixel|dollar|euro|rupee|cent|degree|ruble|bitcoin|lira|hryvnia|peso|shekel|"
+    r"teaspoon|tablespoon|quart|hectare|ohm)"
 )
 PREFIXES = {
     "[kK]": "kilo", "(?:M|m(?=[bB]))": "mega", "[gG]": "giga", "[tT]": "tera", "m": "milli", "c": "centi", "d": "deci",
     "h": "hecto", "[μµu]": "micro", "n": "nano",
 }  # fmt: skip
-_prefixed = r"(?:[mM]|[gG]|[lL]|s|[hH]z|W|Wh|V|A|J|cal|[bB]|bps|Pa)"
+_prefixed = r"(?:Ω|[mM]|[gG]|[lL]|s|[hH]z|W|Wh|V|A|J|cal|[bB]|bps|Pa)"
 UNITS = {  # after a prefix or a digit
     "Hz": "hertz", "Wh": "watt hours", "bps": "bits per second", "Pa": "pascals", "m": "meters", "g": "grams",
-    "[lL]": "liters", "s": "seconds", "W": "watts", "V": "volts",
+    "[lL]": "liters", "s": "seconds", "W": "watts", "V": "volts", "Ω": "ohms",
 }  # fmt: skip
 AFTER_PREFIXES = {
     "M": "meters", "G": "grams", "[hH]z": "hertz", "A": "amperes", "J": "joules", "cal": "calories", "[bB]": "bytes",
@@ -175,33 +141,63 @@ OTHER_UNITS = {
     "dBA?": "decibels", "ft": "feet", "yds?": "yards", "mi": "miles", "lbs?": "pounds", "oz": "ounces",
     "(?:hrs?|h)": "hours", "mins?": "minutes", "secs?": "seconds", "yrs?": "years", "wks?": "weeks", "gal": "gallons",
     "px": "pixels", "mph": "miles per hour", "kph": "kilometers per hour", "fps": "frames per second",
+    "mpg": "miles per gallon", "bpm": "beats per minute", "psi": "pounds per square inch", "tsp": "teaspoons",
+    "tbsp": "tablespoons", "qts?": "quarts", "ha": "hectares", "mAh": "milliampere hours", "mcg": "micrograms",
     "ppm": "parts per million", "dpi": "dots per inch", "rpm": "revolutions per minute",
 }  # fmt: skip
 _end = r"(?![A-Za-z'])"
+_over = r"\d ?(?:[kmµμ]?g|[kcm]?m|[mk]?[lL]|k?W|k?Wh|k?cal|k?J|[kKMGT]?[bB]|ft|mi|lbs?|oz|V|N)"
+_under = rf"(?:[kmµμ]?g|lbs?|oz|[kcm]?m[{SQUARED}{CUBED}]?|ft|mi|[md]?[lL]|hr?|min|s(?:ec)?|kWh|gal|ha)"
 MEASURES: Rules = (
+    (rf"\d\K ?sq\.? ?(?=(?:[kcm]?m|ft|mi|in|yds?){_end})", f" square {JOIN}"),
+    (rf"\d\K ?cu\.? ?(?=(?:[kcm]?m|ft|in|yds?){_end})", f" cubic {JOIN}"),
+    (rf"[\d{JOIN}]\K ?in(?=\.)", " inches"),
+    (
+        rf"[\d{JOIN}] ?(?:ft|inches|lbs?|oz|hrs?|mins?|secs?|yds?|yrs?|wks?|mi|km|kg|cm|mm|gal)\K\."
+        r"(?= [a-z]| \d+ ?[a-z])",
+        "",
+    ),
+    (r"[\d/] ?[kcm]?m\K2(?!\w)|\d (?:ft|mi|yd)\K2(?!\w)", SQUARED),
+    (r"[\d/] ?[kcm]?m\K3(?!\w)|\d (?:ft|yd)\K3(?!\w)", CUBED),
+    (
+        rf"(?:{_over}[{SQUARED}{CUBED}]?|dollars|cents|pounds|pence|euros|rupees|meters|feet|miles|liters|grams|bytes|bits)"
+        rf"\K/(?={_under}{_end})",
+        f" per {JOIN}",
+    ),
+    (r"\d ?[lL]\K/(?=\d)", " per "),
+    # marks of angles, feet and inches; a quotation that was opened is closed first
+    (r"° ?\d\d?(?:\.\d+)?\K'", " minutes "),
+    (r"minutes +\d\d?(?:\.\d+)?\K\"", " seconds "),
+    (r"(?<![\w.,!?%)'\"])\"(?=\S)[^\"]*\K\"", "»"),
+    (r"(?<![\w.,!?%)'\"])'(?!\d0s)(?=\S)(?:[^']|'(?=\w)){0,200}\K'(?!\w)", "»"),
     (r"\d\K' ?(\d\d?)\K(?:\"|'')", " inches"),
     (r"\d\K' ?(?=\d\d? inches)", " feet "),
-    (r"(?<=\d)in(?![A-Za-z'.])", " inches"),
-    (rf"\d\K ?(?=(?:[kcm]?m|ft|mi|yd){SQUARED})", f" square {JOIN}"),
-    (rf"\d\K ?(?=(?:[kcm]?m|ft|yd){CUBED})", f" cubic {JOIN}"),
+    (r"\b[Aa]n? \d+(?:\.\d+)?\K\"", " inch "),
+    (r"\b[Aa]n? \d+\K'(?! ?\d|\w)", " foot "),
+    (r"(?<![A-Za-wyz_.\d])\d+(?:\.\d+)?\K\"", " inches "),
+    (r"(?<![\w.])\d+(?:\.\d+)?\K'(?! ?\d|\w)", " feet "),
+    (rf"(?<=[\d{JOIN}])in(?![A-Za-z'.])", " inches"),
+    (rf"[\d{JOIN}]\K ?(?=(?:[kcm]?m|ft|mi|yd){SQUARED})", f" square {JOIN}"),
+    (rf"[\d{JOIN}]\K ?(?=(?:[kcm]?m|ft|yd){CUBED})", f" cubic {JOIN}"),
     *((rf"(?<=[\d{JOIN}]) ?{short}{_end}", f" {word}") for short, word in OTHER_UNITS.items()),
     *((rf"(?<=[\d{JOIN}]) ?{short}(?={_prefixed}{_end})", f" {word}{JOIN}") for short, word in PREFIXES.items()),
     *((rf"(?<=[\d{JOIN}]) ?{short}{_end}", f" {word}") for short, word in UNITS.items()),
     *((rf"{JOIN} ?{short}{_end}", f"{JOIN} {word}") for short, word in AFTER_PREFIXES.items()),
     (f"{JOIN} ?", ""),
     (rf"(?:meters|feet|miles|yards)\K[{SQUARED}{CUBED}]", ""),
-    (rf"(?:meters|miles|feet|watts|liters)\K/hr?{_end}", " per hour"),
-    (rf"(?:meters|miles|feet|bytes|bits|liters|grams)\K/s(?:ec)?{_end}", " per second"),
-    (rf"(?:meters|liters|grams)\K/min{_end}", " per minute"),
+    (rf"\bper (?:square |cubic )?{_nouns}\Ks\b", ""),
+    (r"\bper (?:square |cubic )?\Kfeet\b", "foot"),
     (r"(?:dollars|cents|pounds|pence|euros|liters|meters|miles|grams)\K/(?=[a-z])", " per "),
     (r" ?° ?C\b", " degrees celsius"),
     (r" ?° ?F\b", " degrees fahrenheit"),
+    (r" ?° ?K\b", " kelvin"),
     (r" ?°", " degrees "),
     (r"(?<![\d.,/])1 feet\b", "1 foot"),
     (r"(?<![\d.,/])1 inches\b", "1 inch"),
     (r"(?<![\d.,/])1 pence\b", "1 penny"),
     (rf"(?<![\d.,/])1 (?:[a-z]+ )?{_nouns}\Ks\b", ""),
-    (r"\d\K(?:x| [x×X] )(?=\d)", " by "),
+    (r"(?:inches|feet) ?\Kx(?=\d)", " by "),
+    (r"(?:[1-9]|[\d.]0)\K(?:x| [x×X] )(?=\d)", " by "),
     (r"\d\Kx(?= [a-z])", " times"),
 )
 
@@ -210,17 +206,22 @@ FRACTIONS: Rules = (
     (r"(?<![\d/.])24/7(?![\d/])", "24 7"),
     (r"(?<![\d/.])9/11(?![\d/])", "9 11"),
     (r"(?<![\d/.])50[/-]50(?![\d/])", "50 50"),
+    (r"(?<![\d/.])20/20(?![\d/])", "20 20"),
+    (r"(?<![\d/.])(?:5\K/(?=5(?![\d/]))|10\K/(?=10(?![\d/]))|100\K/(?=100(?![\d/])))", " out of "),
+    (r"\d/[1-9]\d*\K(?:rd|th)s\b", ""),
     (r"\d\K-(?=\d/\d)", " "),
     (r"(?<![\d/.])\d+\K 1/2(?![\d/])", " and a half"),
     (r"(?<![\d/.])\d+\K (?=\d\d?/\d)", " and "),
     (r"(?<![\d/.])1/2(?= (?:an?|the|of|my|his|her|its|their|our|your|this|that)\b)", "half"),
-    (r"(?<![\d/.])1/2(?= (?:hour|inch|ounce|acre)\b)", "half an"),
+    (r"(?<![\d/.])1/2(?= (?:hour|inch|ounce|acre)(?:e?s)?\b)", "half an"),
     (
         r"(?<![\d/.])1/2(?! (?:and|or|to|in|is|was|as|at|plus|minus|full|empty|from|on|by|for|with|are|were|will|but|"
         r"than|then|times|equals|more|less|per)\b)(?= [a-z])",
         "half a",
     ),
-    (r"(?<![\d/.])1/2(?![\d/])", "1 half"),
+    (rf"\bhalf an? {_nouns}\Ks\b", ""),
+    (r"\bhalf an inch\Kes\b", ""),
+    (r"(?<![\d/.])1/2(?![\d/])", "1 half "),
     (r"(?<![\d/.])1/4(?![\d/])", "1 quarter"),
     (r"(?<![\d/.])\d\K/2(?![\d/])", " halves"),
     (r"(?<![\d/.])\d\K/4(?![\d/])", " quarters"),
@@ -229,29 +230,34 @@ FRACTIONS: Rules = (
     (rf"/100{ORDINAL}", f" hundred{ORDINAL}"),
     (rf"/1000{ORDINAL}", f" thousand{ORDINAL}"),
     (rf"\d\K/(?=\d+{ORDINAL})", " "),
-    (r"\d{4}\K/(?=\d{2,4}(?!\d))", " "),
+    (rf"\d{{4}}{YEAR}?\K/(?=\d{{2,4}}(?!\d))", " "),
     (r"\d\K/(?=\d)", " over "),
 )
 
 OPERATORS: Rules = (
     (rf"(?<![\w.)%°{YEAR}{ORDINAL}{PLURAL}])-(?=[$£€]?\.?\d)", " minus "),
-    (r"(?<=\d)-(?=[$£€]\d)|(?<=[%°]|\d [ap] m)-(?=\d)", RANGE),
+    (r"\d(?:[kKmMbB]|bn)?\K-(?=[$£€]\d)|(?:[%°]|\d [ap] m|\d(?:[kKM]|kg|g|[kcm]?m|lbs?|ft|mi))\K-(?=\d)", RANGE),
     (r"\d\K - (?=\d)", " minus "),
-    (r"(?<=[\w)]) ?× ?|(?<=[\d)]) ?\* ?(?=[\d(])", " times "),
+    (r"\de\K-(?=\d)", " minus "),
+    (r"(?<=[\w)]) ?× ?|(?<=[\d)]) ?\* ?(?=[\d(])|(?<=\d) ?· ?(?=\d)", " times "),
     ("÷", " divided by "),
     ("±", " plus or minus "),
     (r"~(?=\d)|≈", " about "),
     ("‰", " per thousand"),
     ("∞", " infinity "),
     ("π", " pi "),
-    (r"(?<=\w )<(?= \w)|(?<=\d)<(?=\d)", " less than "),
-    (r"(?<=\w )>(?= \w)|(?<=\d)>(?=\d)", " greater than "),
+    (r"(?<=\w )<(?= \w)|<(?= ?\d| {1,2}minus \d)", " less than "),
+    (r"(?<=\w )>(?= \w)|>(?= ?\d| {1,2}minus \d)", " greater than "),
+    ("√", " square root of "),
+    ("‱", " per ten thousand"),
     (r"#(?=\d)", " number "),
     (r"#(?=[A-Za-z])", " hashtag "),
     (SQUARED, " squared "),
     (CUBED, " cubed "),
-    (r"\^(?=[\w(])", " to the power of "),
+    (r"\^ ?(?=[^\W_]|\()", " to the power of "),
+    ("§§ ?", " sections "),
     ("§ ?", " section "),
+    ("¶ ?", " paragraph "),
     ("©", " copyright "),
     (r"\+", " plus "),
     ("=", " equals "),

@@ -2,8 +2,8 @@
 
     "My 21 dogs—Émile's!"  ──normalise──▶  "my twenty one dogs, emile's!"  ──▶  an id for each character
 
-All of it is in `tokenizer.json`, so that this package and `transformers` read alike: the rules of `wording.py` and
-`figures.py` as normalisers. What they leave and no letter stands for, the pre-tokenizer removes.
+All of it is in `tokenizer.json`, so that this package and `transformers` read alike: the rules of `wording.py`,
+`dates.py` and `figures.py` as normalisers. What they leave and no letter stands for, the pre-tokenizer removes.
 """
 
 import functools
@@ -11,7 +11,7 @@ import functools
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from bark_jax.text import UNKNOWN
-from bark_jax.train import figures, wording
+from bark_jax.train import dates, figures, wording
 
 PAD = "[PAD]"
 CHARACTERS = " ',.?!abcdefghijklmnopqrstuvwxyz"
@@ -23,10 +23,10 @@ AS_WRITTEN = (
     *figures.GROUPS,
     *wording.ABBREVIATED,
     *wording.ROMAN_NUMERALS,
-    *figures.DATES,
-    *figures.YEARS,
+    *dates.DATES,
+    *dates.YEARS,
     *figures.PHONES,
-    *figures.TIMES,
+    *dates.TIMES,
     *figures.OPERATORS[:2],
     *figures.MONEY,
     *figures.MEASURES,
