@@ -57,6 +57,7 @@ ATOM = re.compile(rf"[^\s{CJK_STOPS}{CJK_COMMAS}]*[{CJK_STOPS}{CJK_COMMAS}]*{CLO
 CLAUSE, COMMA = re.compile(rf"[;:：；—–…]{CLOSED}$"), re.compile(rf"[,，、،]{CLOSED}$")
 QUOTES = str.maketrans(dict.fromkeys(CLOSING + EITHER + OPENING, " "))
 
+ITEM = re.compile(r"\d{1,3}|[IVX]+|[ivx]+")
 BULLET = re.compile(r"\s*(?:[-*+•◦‣▪·]\s|[-–—]\s*[^\W_a-zß-ÿа-яё])")  # after a dash no small letter
 NUMBERED = re.compile(r"\s*\(?(?:\d{1,3}|[a-zA-Z])[.)]\s")
 HEADING, RULE = re.compile(r"\s*#{1,6}\s"), re.compile(r"[\s=*_~|:+-]{3,}$")
@@ -242,12 +243,15 @@ def _ends(letter: str, before: str, after: str, language: str) -> bool:
     if not word.endswith("."):
         return True
     is_alone = before.strip() == word
-    word = word.removesuffix(".").split("-")[-1]  # J.-C., Dipl.-Ing.
+    whole = word.removesuffix(".")
+    word = whole.split("-")[-1]  # J.-C., Dipl.-Ing.
+    if is_alone and ITEM.fullmatch(word):
+        return False
     if word.isdecimal():
-        return not (len(word) <= 3 and (is_alone or language in ORDINAL_LANGUAGES))
+        return not (len(word) <= 3 and language in ORDINAL_LANGUAGES)
     is_initial = len(word) == 1 and word.upper() != word.lower()
     always, numbers = abbreviations(language)
-    names = {word, word[:1].lower() + word[1:]} if len(word) > 2 else {word}
+    names = {whole, word, word[:1].lower() + word[1:]} if len(word) > 2 else {whole, word}
     return not (is_initial or names & always or (names & numbers and after.lstrip(EITHER + OPENING)[:1].isdigit()))
 
 

@@ -165,22 +165,38 @@ def test_random_texts_fit_and_lose_nothing():
 
 
 ONE = {
-    "de": ["Es steht auf Abb. 3 oben.", "Das ist Frl. Müller.", "Es kam vgl. Bd. Zwei heraus.", "Am 3. Mai kam er."],
+    "de": [
+        "Es steht auf Abb. 3 oben.", "Es sind fünf Tsd. Menschen.", "Das ist Frl. Müller.", "Am 3. Mai kam er.",
+        "Es kam vgl. Bd. Zwei heraus.",
+    ],
     "en": [
-        "Use a tool, e.g. The Hammer.", "It is approx. 6 miles.", "He drove to Ft. Knox.", "See Fig. 3, Vol. 2 here.",
+        "I met Ms. Smith.", "We met on Mon. 5 June.", "II. The Methods of it.", "Use a tool, e.g. The Hammer.",
+        "It is approx. 6 miles.", "He drove to Ft. Knox.", "See Fig. 3, Vol. 2 here.",
         "Look, i.e. Read it.", "We climbed Mt. Fuji.", "Cats vs. Dogs is on.", "Ask Sgt. Pepper now.",
         "See p. 12 there.", "Wait... what?", '"Go!" he cried.', "The price is $3.50 now.", "Well, Gen. Lee came.",
     ],
-    "es": ["Vino Dña. Ana hoy.", "Son aprox. 6 metros.", "Es el nº. 5 aquí."],
-    "fr": ["Voici Mlle. Dupont ici.", "Il y a Mgr. Martin.", "C'est le no. 5 ici."],
-    "hi": ["यह डॉ. शर्मा है।", "यह पं. नेहरू है।", "कीमत रु. 500 है।"],
+    "es": ["Vino Dña. Ana hoy.", "Son aprox. 6 metros.", "El 5 ene. 2020 vino.", "Es el nº. 5 aquí."],
+    "fr": ["Voici Mlle. Dupont ici.", "Il y a Mgr. Martin.", "Le 5 janv. 2020 il vint.", "C'est le no. 5 ici."],
+    "hi": ["यह डॉ. शर्मा है।", "यह पं. नेहरू है।", "कीमत रु. 500 है।", "यह ई.पू. 500 है।"],
     "it": ["Ecco la Dott.ssa Rossi qui.", "Vedi pag. 10 qui.", "Sono circa. 6 qui."],
     "ja": ["彼はDr. Kimです。"],
     "ko": ["그는 Dr. Kim입니다."],
-    "pl": ["To jest mgr. Nowak tutaj.", "Jest ok. 6 osób.", "Przy ul. Długiej stoi.", "Był tu ks. Jan."],
-    "pt": ["A Profa. Ana veio.", "São aprox. 6 metros.", "Na av. Brasil mora.", "Veja a pág. 10 aqui."],
-    "ru": ["Это г-н. Иванов здесь.", "Он живёт на наб. Мойки.", "Смотри рис. 2 здесь.", "Там ок. 6 человек."],
-    "tr": ["Bu Doç. Can geldi.", "Bak Cad. No. 5 var.", "Yani bkz. Sayfa iki.", "O 2. Dünya Savaşı idi."],
+    "pl": [
+        "To jest mgr. Nowak tutaj.", "Jest ok. 6 osób.", "Jest pięć tys. Polaków.", "Przy ul. Długiej stoi.",
+        "Był tu ks. Jan.",
+    ],
+    "pt": [
+        "A Profa. Ana veio.", "São aprox. 6 metros.", "Em 5 jan. 2020 veio.", "Na av. Brasil mora.",
+        "Veja a pág. 10 aqui.",
+    ],
+    "ru": [
+        "Это г-жа. Иванова здесь.", "Там пять млн. Русских.", "Это 5 янв. 2020 года.", "Это г-н. Иванов здесь.",
+        "Он живёт на наб. Мойки.", "Смотри рис. 2 здесь.", "Там ок. 6 человек.",
+    ],
+    "tr": [
+        "Dr. Can geldi.", "Prof. Can geldi.", "Bu M.Ö. 5 yüzyıl.", "Bu Doç. Can geldi.", "Bak Cad. No. 5 var.",
+        "Yani bkz. Sayfa iki.", "O 2. Dünya Savaşı idi.",
+    ],
     "zh": ["他是Dr. Kim先生。"],
 }  # fmt: skip
 
