@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import io
 import os
 import sys
 import warnings
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tqdm import tqdm
+
+from bark_jax.files import user_path
 
 DONE, INCOMPLETE, FAILED, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141  # the last two as a shell has them
 EXIT_CODES = """exit codes:
@@ -27,12 +30,14 @@ Progress: TypeAlias = bool | Report  # bars on standard error or none; or a func
 
 def run_command(options: argparse.Namespace) -> int:
     """Call `options.run(options)`, show errors and warnings in one line each, and return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may have what the terminal has not
     keep_compiled_programs()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = options.run(options) or DONE
-            sys.stdout.flush()
+            print(end="", flush=True)
             return code
     except KeyboardInterrupt as stopped:
         say(f"interrupted, {_notes(stopped) or 'no file is half-written'}", end_bar=True)
@@ -47,8 +52,16 @@ def run_command(options: argparse.Namespace) -> int:
 
 def say(message: str, *, end_bar: bool = False) -> None:
     """Write one line to standard error, on a line of its own where a bar may be."""
-    with contextlib.suppress(BrokenPipeError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # nobody reads it any more, or it goes to a disk that is full
         tqdm.write("\n" * end_bar + f"bark-jax: {printable(message)}", file=sys.stderr)
+
+
+def path(word: str) -> Path:
+    """Read the name of a file or folder for `argparse`, with `~` expanded."""
+    try:
+        return user_path(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def one_line(error: Exception) -> str:

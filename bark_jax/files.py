@@ -20,6 +20,7 @@ BYTE_ORDER_MARKS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+STEM_BYTES = 240
 UNSUPPORTED = (errno.EACCES, errno.EINVAL, errno.ENOTSUP)  # the answers of folders that cannot be synced
 
 
@@ -42,7 +43,7 @@ def new_file(path: str | os.PathLike, *, force: bool = False, parents: bool = Fa
     refuse_existing(path, force=force)
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{stem(path.name)}.{secrets.token_hex(4)}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
         with os.fdopen(handle, "wb") as file:
@@ -52,10 +53,16 @@ def new_file(path: str | os.PathLike, *, force: bool = False, parents: bool = Fa
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
+        with contextlib.suppress(OSError):  # the error at hand says more
+            temporary.unlink()
+        if isinstance(error, OSError) and error.strerror and error.filename in (None, temporary, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def stem(name: str) -> str:
+    """Return as much of a file's name as a temporary name has room for, of the 255 bytes that systems allow."""
+    return os.fsencode(name)[:STEM_BYTES].decode(errors="ignore")
 
 
 def write_file(path: str | os.PathLike, content: bytes, *, force: bool = False, parents: bool = False) -> None:
@@ -92,10 +99,14 @@ def write_all(file: Writable, content: bytes) -> None:
     """Write to an open binary file, all of it even where each call takes only a part.
 
     Raises:
-        ValueError: the file is open for text.
+        ValueError: it is no file that bytes can be written to.
     """
+    if not isinstance(file, Writable):
+        raise ValueError(f"{file!r} of type {type(file).__name__} is no path and no open file: pass one of these")
     if isinstance(file, io.TextIOBase):
         raise ValueError(f"{file!r} is open for text: open it with mode 'wb'")
+    if isinstance(file, io.IOBase) and not file.writable():
+        raise ValueError(f"{file!r} is open for reading: open it with mode 'wb'")
     left = memoryview(content)
     while left:
         written = file.write(left)
@@ -103,7 +114,9 @@ def write_all(file: Writable, content: bytes) -> None:
 
 
 def user_path(path: str | os.PathLike) -> Path:
-    """Return a path with `~` expanded. Raises ValueError where that needs a home directory and none is known."""
+    """Return a path with `~` expanded. Raises ValueError for what is no path, or needs a home that is not known."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ValueError(f"{path!r} of type {type(path).__name__} is no path: pass a str")
     try:
         return Path(os.fsdecode(path)).expanduser()
     except RuntimeError as error:
@@ -197,6 +210,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 
 def remove_leftovers(folder: Path, names: Collection[str]) -> None:
     """Remove the temporary files that killed processes left of `new_file`s of these names."""
+    stems = set(map(stem, names))
     for path in folder.glob(f".*.{'[a-z0-9_]' * 8}"):
-        if path.name[1:-9] in names:
+        if path.name[1:-9] in stems:
             path.unlink(missing_ok=True)

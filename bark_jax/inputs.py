@@ -56,6 +56,8 @@ def texts(text: Any) -> tuple[bool, list[str]]:
     Raises:
         ValueError: it is no text and no list of texts, or one of them is empty or not valid Unicode.
     """
+    if isinstance(text, ARRAY) and text.ndim == 0:
+        text = np.asarray(text)[()]
     if isinstance(text, bytes | bytearray | Mapping | Set) or not isinstance(text, Iterable):
         raise ValueError(f"text is {text!r} of type {type(text).__name__}: pass a str, or a list of them")
     listed = [text] if isinstance(text, str) else list(text)

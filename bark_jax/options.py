@@ -97,6 +97,6 @@ def complete(given: Mapping[str, Any], kind: type = SamplingOptions) -> dict[str
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            hint = f": did you mean {close[0]}?" if close else ""
+            hint = f": did you mean {close[0]}?" if close else "."
             raise TypeError(f"unknown option {name}{hint} The sampling options are {', '.join(known)}")
     return {name: option.default for name, option in known.items()} | dict(given)

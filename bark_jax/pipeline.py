@@ -269,6 +269,8 @@ def load(
         RuntimeError: this process was forked from one that had loaded a checkpoint; "spawn" it instead.
     """
     check_process()
+    if not isinstance(mesh, Mesh | None):
+        raise ValueError(f"mesh is {mesh!r} of type {type(mesh).__name__}: make one with parallel.make_mesh")
     dtype = check_dtype(dtype, mesh)
     found = resolve(checkpoint, offline=offline, codec=codec, tokenizer=tokenizer)
     tokens = TokenConfig.from_dict(found.generation_config)

@@ -5,6 +5,7 @@ import copy
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,38 @@ def test_an_open_file_gets_the_same_bytes_and_stays_open(speech, tmp_path):
     for save in (speech.save, speech.voice().save):
         with pytest.raises(ValueError, match="open for text: open it with mode 'wb'"):
             save(io.StringIO())
+
+
+WRONG_TYPES = """
+import io, sys, numpy as np, bark_jax
+from bark_jax.speech import Speech
+from bark_jax.voices import Voice
+zeros = np.zeros((2, 4), np.int32)
+speech = Speech("x", 0, np.zeros(9, np.float32), 600, zeros[0], zeros, zeros, {}, None)
+voice = Voice(zeros[0], zeros, zeros)
+calls = [(save, (target,), {}) for save in (speech.save, voice.save)
+         for target in (3, None, b"x.wav", object(), open(sys.argv[1], "rb"), io.StringIO())]
+calls += [(bark_jax.load, (what,), {"offline": True}) for what in (3, b"x", {}, 1.5, "x" * 5000, [1, 2, 3])]
+calls += [(bark_jax.load, (), {name: what}) for name, what in (("tokenizer", 3), ("mesh", "1x1"), ("mesh", (1, 1)))]
+for call, given, named in calls:
+    try:
+        call(*given, **named)
+    except ValueError as error:
+        print(type(error).__name__, error)
+"""
+REMEDIES = "open it with mode 'wb'|pass one of these|pass a str|give one of these|make one with parallel.make_mesh"
+
+
+def test_what_has_a_wrong_type_is_a_value_error():
+    """In a process without the type checks of the tests."""
+    command = [sys.executable, "-c", WRONG_TYPES, __file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 21
+    assert all(re.match(f"ValueError .*(?:{REMEDIES})$", line) for line in done.stdout.splitlines()), done.stdout
+
+
+def test_an_array_may_hold_one_text(bark):
+    assert bark.generate(np.array("Hello"), max_seconds=0.3, progress=False).text == "Hello"
 
 
 def test_a_file_that_takes_a_part_at_a_time_gets_all():

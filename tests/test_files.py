@@ -245,6 +245,25 @@ def test_links_are_not_followed(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("name", ["x" * 251 + ".wav", "é" * 125 + ".wav"])
+def test_the_longest_names_are_written(tmp_path, name):
+    files.write_file(tmp_path / name, b"x")
+    assert os.listdir(tmp_path) == [name]
+    left = tmp_path / f".{files.stem(name)}.0123abcd"
+    left.touch()
+    files.remove_leftovers(tmp_path, {name})
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 252 + ".wav", "is a folder", "missing/x.wav", "file/x.wav"])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, name):
+    (tmp_path / "is a folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"^\[Errno \d+\] [\w ]+: '.*'$") as caught:
+        files.write_file(tmp_path / name, b"x", force=True)
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / name), None)
+
+
 def test_a_folder_is_made_only_where_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         files.write_file(tmp_path / "new" / "a", b"")

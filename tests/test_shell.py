@@ -5,6 +5,7 @@ import io
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -262,6 +263,42 @@ def test_messages_that_nobody_reads_are_no_error(folder):
     process = child("speak", "--file", "missing.txt", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     process.stderr.close()
     assert process.wait() == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        ("voices >&-", 0, ""),
+        ("speak '' 2>&-", 2, ""),
+        ("speak - <&-", 2, "error: standard input has no text"),
+        ("batch - -o out <&-", 2, "error: standard input has no text|- has no text"),
+        ("speak Hello -o - >&-", 2, "error: standard output is closed: name a file with -o"),
+        ("speak '' 2>/dev/full", 2, ""),
+        ("voices <&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_streams_may_be_closed(folder, command, code, message):
+    """Else the next file that is opened has the number of a stream, and holds what is printed."""
+    words = [shlex.quote(sys.executable), "-m", "bark_jax", command]
+    done = subprocess.run(" ".join(words), shell=True, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert re.search(message, done.stderr)
+    assert not list(folder.rglob("*.wav"))
+
+
+def test_a_name_that_the_terminal_cannot_show_is_escaped(folder, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["speak", "Hello", "-o", "é.wav", *QUICK]) == 0
+    assert out.buffer.getvalue().startswith(b"\\xe9.wav: ")
+
+
+def test_the_home_directory_is_expanded_in_every_command(folder, monkeypatch, checkpoint):
+    monkeypatch.setenv("HOME", str(folder))
+    Path("lines.txt").write_text("Hello")
+    assert main(["convert", checkpoint, "-o", "~/copy"]) == 0
+    assert main(["batch", "~/lines.txt", "-o", "~/out", *QUICK, "--checkpoint", "~/copy"]) == 0
+    assert sorted(os.listdir()) == ["copy", "lines.txt", "out"]
 
 
 @pytest.mark.parametrize("module", ["numpy", "jax", "bark_jax.pipeline"])

@@ -31,6 +31,7 @@ from bark_jax.bench.roofline import measure_limits, prompt_work, step_work, wind
 from bark_jax.bench.stages import measure_batch
 from bark_jax.bench.timing import clock, say
 from bark_jax.checkpoints.random import SHAPES, TOKENS, write_random
+from bark_jax.console import path
 from bark_jax.files import refuse_existing, write_file
 from bark_jax.pipeline import DTYPES, load
 
@@ -47,10 +48,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--against", choices=("transformers",), help="the same weights there, as it comes and in its fastest modes"
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    command.add_argument("--json", type=path, metavar="FILE", help="write the numbers here too")
     command.add_argument("--force", action="store_true", help="replace the file if it exists")
     command.add_argument(
-        "--profile", type=Path, metavar="FOLDER", help="write a trace of one pass of the first batch here, for XProf"
+        "--profile", type=path, metavar="FOLDER", help="write a trace of one pass of the first batch here, for XProf"
     )
 
 

@@ -6,10 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from bark_jax.files import to_utf8
+from bark_jax.files import to_utf8, user_path
 
 KEYS = ("text", "voice", "seed", "id")  # of a line that is an object
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
@@ -67,7 +66,7 @@ def read_lines(path: str | os.PathLike) -> list[Line]:
         ValueError: it has only blank lines, or is not text.
     """
     name = os.fspath(path)
-    return lines_of(sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(path).read_bytes(), name)
+    return lines_of(sys.stdin.buffer.read() if name == STANDARD_INPUT else user_path(path).read_bytes(), name)
 
 
 def lines_of(content: bytes, name: str) -> list[Line]:

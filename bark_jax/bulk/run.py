@@ -40,7 +40,7 @@ from bark_jax.bulk.manifest import (
 )
 from bark_jax.bulk.tasks import Task, check_lines, check_settings, make_batches, missing_batches
 from bark_jax.console import Report, one_line, say
-from bark_jax.files import refuse_existing, remove_leftovers, write_file
+from bark_jax.files import refuse_existing, remove_leftovers, user_path, write_file
 from bark_jax.inputs import check_count
 from bark_jax.options import SamplingOptions
 from bark_jax.pipeline import Bark, Speech
@@ -111,7 +111,7 @@ def run(
         Incomplete: files could not be written, or were removed during the job. What is done stays.
         OSError: the folder cannot be used.
     """
-    began, folder = time.perf_counter(), Path(folder)
+    began, folder = time.perf_counter(), user_path(folder)
     index, count = share
     batch_size = check_count("batch_size", batch_size)
     if not 0 <= index < count:

@@ -28,7 +28,7 @@ from bark_jax.checkpoints.resolve import (
 from bark_jax.checkpoints.tables import NETWORKS, is_ignored, rename
 from bark_jax.checkpoints.tensors import LazyTensor, write_safetensors
 from bark_jax.codec import CodecConfig
-from bark_jax.files import refuse_existing, sync_folder, write_file
+from bark_jax.files import refuse_existing, sync_folder, user_path, write_file
 from bark_jax.gpt import GPT
 from bark_jax.journey import FINE
 from bark_jax.voices import DESCRIPTIONS, LISTING, VoiceLibrary
@@ -60,7 +60,7 @@ def convert(
         ValueError: there is no such source, its weights are not those that its config describes, or
             `folder` holds something else than a checkpoint.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     refuse_existing(folder, force=force)
     if folder.exists() and not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} holds no checkpoint, so force does not replace it: choose another folder")

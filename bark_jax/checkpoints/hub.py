@@ -3,6 +3,7 @@
 What was downloaded stays in the cache of `huggingface_hub`, which is asked where there is no network.
 """
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline:
         ValueError: it is neither, or the hub does not have it.
     """
     path = user_path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a name that no file can have
         return path, None
     if (
         isinstance(source, str)

@@ -196,7 +196,7 @@ def resolve(
     name, options = EMBEDDED if checkpoint is None else str(checkpoint), {"tokenizer": tokenizer, "offline": offline}
     if checkpoint is None:
         checkpoint = Path(str(importlib.resources.files("bark_jax.assets") / EMBEDDED))
-    if not isinstance(checkpoint, str | Path):
+    if isinstance(checkpoint, Sequence) and not isinstance(checkpoint, str | bytes):
         return resolve_suno([user_path(file) for file in checkpoint], codec or CODEC_SOURCE, options)
     folder, repository = locate(checkpoint, HUB_FILES, "", offline=offline)
     if (folder / CONFIG).is_file():

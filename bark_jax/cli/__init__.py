@@ -9,12 +9,14 @@ import contextlib
 import gc
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    hold_streams()
     with quiet_interrupt():
         from bark_jax.cli.commands import parser
         from bark_jax.console import run_command
@@ -23,6 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # a process of our own: what the imports made stays, no collection has to look at it again
         gc.freeze()
     return run_command(options)
+
+
+def hold_streams() -> None:
+    """Open what the parent has closed, as `>&-` does: else the next file that is opened gets what is printed."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(handle)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 @contextlib.contextmanager

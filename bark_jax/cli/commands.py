@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,7 +13,7 @@ from bark_jax.checkpoints.load import makers
 from bark_jax.checkpoints.resolve import resolve
 from bark_jax.cli import batch, speak
 from bark_jax.cli.options import add_checkpoint, add_dtype, add_origin, origin
-from bark_jax.console import EXIT_CODES, printable
+from bark_jax.console import EXIT_CODES, path, printable
 from bark_jax.pipeline import check_dtype
 from bark_jax.tokens import TokenConfig
 from bark_jax.train import cli as training
@@ -75,7 +74,7 @@ def list_voices(options: argparse.Namespace) -> None:
 
 def add_convert_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", nargs="+", help="a folder, a hub name, or Suno's text.pt coarse.pt fine.pt")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    command.add_argument("-o", "--output", type=path, required=True, metavar="FOLDER")
     command.add_argument("--force", action="store_true", help="replace the folder if it exists")
     add_origin(command)
 

@@ -10,18 +10,10 @@ from typing import Any
 import bark_jax
 from bark_jax import options as sampling_options
 from bark_jax import parallel
-from bark_jax.files import refuse_existing, user_path
+from bark_jax.files import refuse_existing
 from bark_jax.pipeline import DTYPES, Bark
 
 STREAM = Path("-")  # standard input or output
-
-
-def path(word: str) -> Path:
-    """Read the name of a file, in which `~` is the home directory."""
-    try:
-        return user_path(word)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_origin(command: argparse.ArgumentParser) -> None:
@@ -122,6 +114,8 @@ def shows_bars(options: argparse.Namespace) -> bool:
 def check_output(path: Path, *suffixes: str, force: bool, stream: bool = False) -> None:
     """Find out before the long work whether its result can be written; with `stream`, - is standard output."""
     if stream and path == STREAM:
+        if sys.stdout is None:
+            raise ValueError("standard output is closed: name a file with -o")
         if sys.stdout.isatty():
             raise ValueError("standard output is a terminal: pipe the sound into a program, or name a file with -o")
         return

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bark_jax.cli.options import STREAM, add_sampling, check_output, generation, load, path
-from bark_jax.console import INCOMPLETE, one_line, say
+from bark_jax.cli.options import STREAM, add_sampling, check_output, generation, load
+from bark_jax.console import INCOMPLETE, one_line, path, say
 from bark_jax.files import rescue, to_utf8
 from bark_jax.long_form import BATCH_SIZE, silence, voice_of
 from bark_jax.pipeline import Bark

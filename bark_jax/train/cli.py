@@ -5,10 +5,10 @@ import contextlib
 import dataclasses
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from bark_jax.checkpoints.resolve import UNITS
+from bark_jax.console import path
 
 PARTS = {
     "units": "find the semantic units, and train the encoder that names them in any recording",
@@ -25,7 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("part", choices=PARTS, help="; ".join(f"{name}: {what}" for name, what in PARTS.items()))
     command.add_argument(
         "--data",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="recordings in LJSpeech's layout: metadata.csv with `id|text` on each line, and wavs/id.wav; "
         "needed once for each RUN",
@@ -36,7 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=path,
         required=True,
         metavar="RUN",
         help="a folder for all parts; one there is gone on with",

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 import bark_jax
 from bark_jax import Bark
-from bark_jax.console import run_command, table
+from bark_jax.console import path, run_command, table
 from bark_jax.files import write_file
 from bark_jax.text import fits
 from bark_jax.train import data, judges, speakers, units
@@ -314,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument("--checkpoint", metavar="FOLDER", help="default: the embedded one")
     top.add_argument("--former", metavar="FOLDER", help="another checkpoint to compare with")
     top.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="recordings of sentences by the speakers of the voices"
+        "--data", type=path, metavar="FOLDER", help="recordings of sentences by the speakers of the voices"
     )
     top.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"the most sentences (default {COUNT})")
     top.add_argument(
@@ -331,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=lambda names: [name.strip() for name in names.split(",")],
         help=f"which judges (default {','.join(judges.JUDGES)})",
     )
-    top.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
+    top.add_argument("--json", type=path, metavar="FILE", help="write all that was found")
     top.set_defaults(run=run)
     return run_command(top.parse_args(arguments))
 

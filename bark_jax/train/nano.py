@@ -19,7 +19,7 @@ import numpy as np
 
 import bark_jax
 from bark_jax import Bark
-from bark_jax.console import run_command
+from bark_jax.console import path, run_command
 from bark_jax.files import write_file
 from bark_jax.train import data, evaluate, judges, loop, recipe, teacher, texts
 from bark_jax.train.run import PARTS, PREPARED, Run
@@ -218,9 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     top = argparse.ArgumentParser(prog="python -m bark_jax.train.nano", description=(__doc__ or "").split("\n")[0])
     top.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="WORK", help="where all parts are made and kept"
+        "-o", "--output", type=path, required=True, metavar="WORK", help="where all parts are made and kept"
     )
-    top.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes in the end")
+    top.add_argument("--to", type=path, required=True, metavar="FOLDER", help="where the checkpoint goes in the end")
     top.add_argument(
         "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
     )

@@ -6,12 +6,12 @@ tiny     to test with
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from bark_jax.checkpoints.load import id_problems
 from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.codec import CodecConfig
+from bark_jax.files import user_path
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
 from bark_jax.limits import JSON_BYTES, parse_json, read_bytes
@@ -182,7 +182,7 @@ def read(name: str) -> Recipe:
     """Find a recipe by name, or read a JSON file. Raises ValueError for what is neither."""
     if name in RECIPES:
         return RECIPES[name]
-    path = Path(name)
+    path = user_path(name)
     if not path.is_file():
         raise ValueError(f"config is {name}: choose one of {', '.join(RECIPES)}, or name a JSON file of a recipe")
     try:

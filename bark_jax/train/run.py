@@ -26,7 +26,7 @@ from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FI
 from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.codec import Codec, encode_audio
-from bark_jax.files import write_file
+from bark_jax.files import user_path, write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.journey import STAGES
@@ -88,7 +88,8 @@ class Run:
         before = path.read_text(encoding="utf-8").strip() if path.is_file() else None
         if begin is None:
             return before
-        name = str(Path(begin).resolve()) if Path(begin).is_dir() else str(begin)  # from any folder the same
+        path_of_it = user_path(begin)
+        name = str(path_of_it.resolve()) if path_of_it.is_dir() else str(begin)  # from any folder the same
         if name != before:
             if (self.folder / PREPARED).is_dir():
                 how = "from nothing" if before is None else f"with {before}"
