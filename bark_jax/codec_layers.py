@@ -78,6 +78,16 @@ class CodecConfig:
         bits_per_second = self.frame_rate * math.log2(self.codebook_size)  # of one codebook
         return max(1, math.floor(1000 * kbps / bits_per_second))
 
+    def bandwidth_of(self, codebooks: int) -> float:
+        """Return the bandwidth, in kbit/s, at which there are so many codebooks: 6 for 8.
+
+        Raises ValueError if the codec was trained at none.
+        """
+        counts = [self.codebooks_at(kbps) for kbps in self.target_bandwidths]
+        if codebooks not in counts:
+            raise ValueError(f"no bandwidth of the codec has {codebooks} codebooks: choose one of {counts}")
+        return self.target_bandwidths[counts.index(codebooks)]
+
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> "CodecConfig":
         """Read a Hugging Face `EncodecConfig` as a dict; its generic keys are ignored.

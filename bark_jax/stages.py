@@ -178,18 +178,18 @@ class Stages:
 
     @overload
     def encode(  # pyright: ignore[reportOverlappingOverload]
-        self, samples: Recording, kbps: float = 6.0, *, sample_rate: int | None = None
+        self, samples: Recording, kbps: float | None = None, *, sample_rate: int | None = None
     ) -> Codes: ...
     @overload
     def encode(
-        self, samples: Sequence[Recording], kbps: float = 6.0, *, sample_rate: int | None = None
+        self, samples: Sequence[Recording], kbps: float | None = None, *, sample_rate: int | None = None
     ) -> list[Codes]: ...
-    def encode(self, samples: Any, kbps: float = 6.0, *, sample_rate: int | None = None) -> Any:
-        """Turn a recording into codes, int32 (q, t), of as many codebooks as `kbps` pays for.
+    def encode(self, samples: Any, kbps: float | None = None, *, sample_rate: int | None = None) -> Any:
+        """Turn a recording into codes, int32 (q, t), of the codebooks that Bark uses, or as many as `kbps` pays for.
 
         Args:
             samples: mono float samples (n,) in -1..1, or the path of a sound file, whose channels are averaged.
-            kbps: 1.5, 3, 6, 12 or 24: 2, 4, 8, 16 or 32 codebooks. Bark uses 6.
+            kbps: 1.5, 3, 6, 12 or 24: 2, 4, 8, 16 or 32 codebooks. None: the bandwidth of Bark's, 6 for 8 of them.
             sample_rate: of `samples`, in Hz; left out, they are taken to be at the codec's 24,000.
 
         Raises:
@@ -206,6 +206,8 @@ class Stages:
         if not rows:
             return []
         other_rate = next(iter(rates - {self.sample_rate}), self.sample_rate)
+        if kbps is None:
+            kbps = self.codec.cfg.bandwidth_of(self.tokens.n_fine_codebooks)
         codes = encode_audio(self.codec, rows, other_rate, kbps)
         return codes[0] if single else codes
 
@@ -228,8 +230,7 @@ class Stages:
             return load_voice(source, self.tokens, self.voices)
         encoder = self._unit_encoder
         samples = recording.read(source, sample_rate, self.sample_rate)
-        cfg, books = self.codec.cfg, self.tokens.n_fine_codebooks
-        codes = self.encode(samples, next(kbps for kbps in cfg.target_bandwidths if cfg.codebooks_at(kbps) == books))
+        codes = self.encode(samples)
         coarse = codes[: self.tokens.n_coarse_codebooks]
         return Voice.from_arrays(encoder.encode(samples, self.sample_rate), coarse, codes, self.tokens)
 

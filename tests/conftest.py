@@ -117,6 +117,15 @@ def compilations():
     return COMPILED
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compile without most optimizations: for tests whose programs are large and run a few times."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(autouse=True)
 def bounded_memory():
     """Drop compiled programs, and give their memory back, once a worker has grown."""

@@ -7,6 +7,8 @@ import pytest
 from bark_jax import coarse
 from bark_jax.train import batches, examples, recipe
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TOKENS = recipe.TINY.tokens
 SPEAKERS = ["ada", "ben", "ada", "ben", "ada", "cy", "ben", "ada"]
 NONE = -1

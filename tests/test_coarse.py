@@ -83,6 +83,7 @@ def test_more_than_twenty_windows(pair):
     np.testing.assert_array_equal(actual, expected(both, semantic, own_voice, temperature=0))
 
 
+@pytest.mark.once
 def test_bark_reads_one_prompt_for_eleven_windows(pair, monkeypatch):
     """Without a voice the first 11 windows, 660 ids, need one prefill; from then on each needs its own."""
     both = pair(BARK_WINDOWS, block_size=1024, layers=1, heads=1, width=16)

@@ -13,6 +13,8 @@ from bark_jax.train import data, distil, loop, recipe, whisper
 from bark_jax.train import units as training_units
 from bark_jax.train.run import Run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 HOW = distil.UnitsTraining(steps=80, batch=4, frames=40, width=32, held_out=0.2, rate=5e-3)
 
 

@@ -20,6 +20,10 @@ SIZES = [
 ]
 
 
+causal_logits = jax.jit(gpt.causal_logits)
+step = jax.jit(lambda model, x, cache: model(x, cache))  # the hidden states, and the cache's new keys and values
+
+
 @pytest.fixture(scope="module")
 def model():
     return GPT(GPTConfig(50, 40, num_layers=2, num_heads=2, hidden_size=16, block_size=64), rngs=nnx.Rngs(0))
@@ -30,7 +34,7 @@ def run_in_pieces(model, x, pieces, *, slots=40, recent=16):
     cache = gpt.empty_cache(model.cfg, x.shape[0], slots, x.dtype).with_recent(recent)
     logits, at = [], 0
     for i, length in enumerate(pieces):
-        hidden, new = model(x[:, at : at + length], cache)
+        hidden, new = step(model, x[:, at : at + length], cache)
         cache = cache.append(new)
         logits.append(model.logits(hidden))
         at += length
@@ -49,7 +53,7 @@ def test_logits_equal_transformers(pair, sizes, stage, length):
     ids = np.random.default_rng(length).integers(theirs.config.input_vocab_size, size=(2, length))
     with torch.no_grad():
         expected = theirs(torch.tensor(ids)).logits.numpy()
-    actual = gpt.causal_logits(ours, ours.embed(jnp.asarray(ids)))
+    actual = causal_logits(ours, ours.embed(jnp.asarray(ids)))
     assert actual.dtype == jnp.float32
     np.testing.assert_allclose(actual, expected, atol=1e-4)
 
@@ -57,33 +61,33 @@ def test_logits_equal_transformers(pair, sizes, stage, length):
 @pytest.mark.parametrize("pieces", [[12], [1] * 12, [5, 1, 1, 5], [3, 4, 5], [11, 1]], ids=str)
 def test_with_the_cache_as_without(model, pieces):
     x = jax.random.normal(jax.random.key(0), (2, 12, 16))
-    np.testing.assert_allclose(run_in_pieces(model, x, pieces), gpt.causal_logits(model, x), atol=1e-5)
+    np.testing.assert_allclose(run_in_pieces(model, x, pieces), causal_logits(model, x), atol=1e-5)
 
 
 def test_rows_of_different_length_share_a_cache(model):
     """Commit rows as if one were 3 tokens shorter: its next token must not see the junk behind its end."""
     x = jax.random.normal(jax.random.key(0), (2, 8, 16))
     cache = gpt.empty_cache(model.cfg, 2, 20, x.dtype)
-    _, new = model(x, cache)
+    _, new = step(model, x, cache)
     cache = dataclasses.replace(cache.extend(new), length=jnp.array([8, 5]))
     last = jax.random.normal(jax.random.key(1), (2, 1, 16))
-    hidden, _ = model(last, cache)
+    hidden, _ = step(model, last, cache)
     for row, length in enumerate([8, 5]):
         whole = jnp.concatenate([x[row : row + 1, :length], last[row : row + 1]], axis=1)
-        np.testing.assert_allclose(model.logits(hidden)[row, -1], gpt.causal_logits(model, whole)[0, -1], atol=1e-5)
+        np.testing.assert_allclose(model.logits(hidden)[row, -1], causal_logits(model, whole)[0, -1], atol=1e-5)
 
 
 def test_nothing_leaks_from_the_future(model):
     x = jax.random.normal(jax.random.key(0), (1, 10, 16))
     changed = x.at[:, 6].multiply(-1)
-    before, after = gpt.causal_logits(model, x), gpt.causal_logits(model, changed)
+    before, after = causal_logits(model, x), causal_logits(model, changed)
     np.testing.assert_array_equal(before[:, :6], after[:, :6])
     assert (jnp.abs(before[:, 6:] - after[:, 6:]).max(axis=-1) > 1e-3).all()
 
 
 def test_jitted_as_eager(model):
     x = jax.random.normal(jax.random.key(0), (2, 9, 16))
-    np.testing.assert_allclose(jax.jit(gpt.causal_logits)(model, x), gpt.causal_logits(model, x), atol=1e-5)
+    np.testing.assert_allclose(causal_logits(model, x), gpt.causal_logits(model, x), atol=1e-5)
 
 
 def test_part_of_the_head_gives_part_of_the_logits(model):
@@ -95,7 +99,7 @@ def test_the_cache_is_not_read_behind_its_length(model):
     x = jax.random.normal(jax.random.key(0), (1, 1, 16))
     clean = gpt.empty_cache(model.cfg, 1, 20, x.dtype).with_recent(4)
     dirty = dataclasses.replace(clean, past=jax.tree.map(lambda slots: slots + 9.0, clean.past))
-    np.testing.assert_array_equal(model(x, clean)[0], model(x, dirty)[0])
+    np.testing.assert_array_equal(step(model, x, clean)[0], step(model, x, dirty)[0])
 
 
 @pytest.mark.parametrize("shape", [(16,), (1, 16), (5, 16), (2, 3, 16)])
@@ -115,7 +119,7 @@ def test_bfloat16_runs_in_bfloat16_and_scores_in_float32():
     x = model.embed(jnp.arange(6)[None])
     cache = gpt.empty_cache(model.cfg, 1, 0, x.dtype)
     with jax.numpy_dtype_promotion("standard"):  # flax's LayerNorm mixes the two
-        hidden, _ = model(x, cache)
+        hidden, _ = step(model, x, cache)
     assert hidden.dtype == jnp.bfloat16
     with jax.numpy_dtype_promotion("standard"):
         assert model.logits(hidden).dtype == jnp.float32

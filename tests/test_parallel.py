@@ -141,6 +141,7 @@ def test_heads_that_cannot_be_shared_are_refused(eight):
 # ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_two_processes_make_a_share_each(checkpoint, tmp_path):
     """Each has a mesh of its own four devices; together they leave what one process leaves."""
     texts = ["Hello", "the little egg", "moon", "a leaf of the little moon", "me and the egg"]
@@ -213,6 +214,7 @@ def test_speak_loads_on_the_mesh(tmp_path, capsys, monkeypatch):
     assert "loaded on {'data': 1, 'model': 1}" in capsys.readouterr().err
 
 
+@pytest.mark.once
 def test_scaling_prints_a_line_for_each_mesh():
     """It makes the devices itself: a process of its own."""
     command = [sys.executable, "-m", "bark_jax", "scaling", "--shape", "tiny", "--mesh", "1x2", "--batch", "2"]

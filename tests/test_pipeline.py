@@ -111,6 +111,7 @@ def test_ten_texts_compile_nothing(bark, compilations):
     assert compilations == []
 
 
+@pytest.mark.once
 def test_lists_of_numbers_are_one_item_and_arrays_of_seeds_are_seeds(bark):
     np.testing.assert_array_equal(bark.semantic_to_coarse([1, 2, 3]), bark.semantic_to_coarse(np.array([1, 2, 3])))
     np.testing.assert_array_equal(bark.encode([0.1, 0.2]), bark.encode(np.array([0.1, 0.2])))
@@ -291,6 +292,7 @@ def test_progress_is_shown_on_standard_error(bark, capsys):
     assert all(f"{stage:8} 100%" in shown.err for stage in ("semantic", "coarse", "fine"))
 
 
+@pytest.mark.once
 def test_torch_and_transformers_are_never_imported():
     code = (
         "import sys, bark_jax, bark_jax.__main__\n"
@@ -310,6 +312,7 @@ def test_a_speech_shows_itself_as_a_player(bark):
     assert "no sound" in silent._repr_html_()
 
 
+@pytest.mark.once
 def test_progress_is_told_to_a_function(bark, capsys):
     told = []
     texts = ["Hello", "Hello, my name is bark."]
@@ -326,6 +329,7 @@ def test_progress_is_told_to_a_function(bark, capsys):
     assert {stage for stage, _, _ in told} == {"semantic"}
 
 
+@pytest.mark.once
 def test_low_memory_speaks_the_same_and_holds_one_network(pair, tmp_path, monkeypatch, compilations):
     """When one is loaded no array of another is left, though Python's own collector of garbage is off."""
     both, fill, loaded = pair(), load.fill, []

@@ -14,6 +14,8 @@ from bark_jax.train import codec as codec_training
 from bark_jax.train import loop, losses, recipe, whisper
 from bark_jax.train.discriminators import Discriminators, codec_losses, own_loss
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RATE = 24_000
 
 

@@ -9,6 +9,8 @@ from bark_jax import units
 from bark_jax.sound import reading
 from bark_jax.train import whisper
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def as_30_s(x: np.ndarray, rate: int) -> jnp.ndarray:
     return jnp.asarray(np.pad(x, (0, 30 * rate - len(x))))[None]

@@ -154,7 +154,7 @@ TINY = recipe(
     small_ids(
         semantic=32,
         text=34,
-        codes=512,
+        codes=64,
         max_input_semantic_length=32,
         max_new_tokens=96,
         max_coarse_input_length=32,
@@ -164,7 +164,7 @@ TINY = recipe(
         max_fine_history_length=32,
     ),
     CodecConfig(
-        num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=512, target_bandwidths=(1.5, 3.0, 6.0)
+        num_filters=4, upsampling_ratios=(5, 8, 8), hidden_size=16, codebook_size=64, target_bandwidths=(1.0, 2.0, 4.0)
     ),
     {name: gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")},
     units_training=UnitsTraining(source="cepstra"),

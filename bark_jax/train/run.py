@@ -276,8 +276,8 @@ class Run:
         return self._encode_in_batches("units", self._needed("units").encode_all)
 
     def _encode_codes(self) -> list[np.ndarray]:
-        model, cfg = self._needed("codec"), self.recipe.codec
-        kbps = next(k for k in cfg.target_bandwidths if cfg.codebooks_at(k) == self.recipe.tokens.n_fine_codebooks)
+        model = self._needed("codec")
+        kbps = self.recipe.codec.bandwidth_of(self.recipe.tokens.n_fine_codebooks)
         return self._encode_in_batches("codes", lambda sounds, rate: encode_audio(model, sounds, rate, kbps))
 
     def _encode_in_batches(self, name: str, encode: Callable[[list[np.ndarray], int], list[np.ndarray]]) -> list[Any]:
