@@ -207,15 +207,16 @@ def panel(
         controls[name] = slider(
             value=value, min=min(least, most), max=most, step=step, description=name.replace("_", " ")
         )
+    short, third = {"description_width": "initial"}, {"width": "14.5em", "max_width": "33%"}
     made = Panel(
         bark=bark,
         folder=Path(folder),
         controls=controls,
         generate_button=widgets.Button(description="Generate", button_style="primary", icon="play"),
-        bars={stage: widgets.FloatProgress(min=0, max=1, description=stage, style=style) for stage in STAGES},
+        bars={stage: widgets.FloatProgress(max=1, description=stage, style=short, layout=third) for stage in STAGES},
         message=widgets.VBox(),
         shown=widgets.VBox(),
-        upload=widgets.FileUpload(description="Voice, 2 to 10 s", accept="audio/*"),
+        upload=widgets.FileUpload(description="Voice, 2 to 10 s", accept="audio/*", layout={"width": "auto"}),
         recorded=widgets.Textarea(layout={"display": "none"}),
     )
     made.recorded.add_class(f"bark-{made.recorded.model_id}")
