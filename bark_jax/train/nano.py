@@ -41,8 +41,8 @@ pipeline_tag: text-to-speech
 
 Four networks of {parameters:.1f} million parameters in Bark's layout, trained by `bark_jax.train` to speak English
 in {speakers} voices; and an encoder of semantic units, so that any recording becomes a voice. **All voices are
-synthetic**: they are those of the teacher, Kokoro-82M. It is here to be learnt from, and to try the package without a
-download; it is no match for `suno/bark`.
+synthetic**: they are those of the teacher, Kokoro-82M. It lets you try the package, and learn how it works,
+without a download. Do not expect the quality of `suno/bark`.
 
 - **Use**: `bark_jax.load("assets/nano")`, or `transformers.BarkModel.from_pretrained` on this folder.
 - **Text**: letters, digits, `, . ? !`; up to {letters} letters at once.
