@@ -183,6 +183,14 @@ def test_what_is_no_share_is_refused(share, capsys):
 # Damaged files
 
 
+def test_a_format_of_records_that_nothing_writes_is_refused(batch, capsys):
+    assert batch("lines.txt", "--records", "parquet") == 2
+    assert (
+        capsys.readouterr().err
+        == "bark-jax: error: --records parquet goes with --ray alone: add --ray, or leave it out\n"
+    )
+
+
 def test_the_order_of_records_is_that_of_the_file(bark, folder, monkeypatch):
     """Whatever the clock says: here it goes back."""
     clock = iter(range(10**6, 0, -1))

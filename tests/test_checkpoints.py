@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import hf
@@ -16,7 +17,7 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from bark_jax.checkpoints import load
+from bark_jax.checkpoints import hub, load
 from bark_jax.checkpoints.load import load_networks
 from bark_jax.checkpoints.resolve import Checkpoint, resolve
 from bark_jax.checkpoints.tables import NETWORKS
@@ -307,6 +308,28 @@ def test_without_a_network_the_cache_will_do(cache, offline):
     tried = "the local cache" if offline else "huggingface.co .* and the local cache"
     with pytest.raises(ValueError, match=rf"announcer_fine_prompt\.npy of org/bark cannot be found: tried {tried}"):
         checkpoint.fetch("speaker_embeddings/announcer_fine_prompt.npy")
+
+
+def test_failures_of_the_hub_are_value_errors_and_faults_are_not():
+    """The names are in huggingface_hub 0.27 to 2.4; `HTTPError` is that of its HTTP library."""
+    errors = huggingface_hub.errors
+    response = types.SimpleNamespace(headers={}, request=None, status_code=404)
+    raised = [
+        ConnectionError("no connection"), PermissionError("no access"), OSError(28, "no space"), ValueError("a name"),
+        RuntimeError("of hf_xet"), errors.LocalEntryNotFoundError("not there"), errors.OfflineModeIsEnabled("offline"),
+        type("Broken", (errors.HTTPError,), {})("reset"), errors.HfHubHTTPError("not found", response=response),
+    ]  # fmt: skip
+
+    def get(error, *, local):
+        raise error
+
+    for error in raised:
+        with pytest.raises(ValueError, match=rf"x cannot be found: tried huggingface.co \({type(error).__name__}"):
+            hub.from_hub("x", functools.partial(get, error), offline=False)
+    for fault in (TypeError("x"), AttributeError("x"), KeyError("x"), Exception("x")):
+        with pytest.raises(type(fault)) as caught:
+            hub.from_hub("x", functools.partial(get, fault), offline=False)
+        assert caught.value is fault
 
 
 @pytest.mark.parametrize("offline", [False, True])

@@ -48,13 +48,26 @@ def from_hub(what: str, get: Callable[..., str], *, offline: bool) -> Path:
     for place, local in (("huggingface.co", False), ("the local cache", True))[offline:]:
         try:
             return Path(get(local=local))
-        except Exception as error:  # no such name, no access, no connection, no space: the library has a class for each
+        except hub_errors() as error:
             reason = "" if local else f": {str(error).strip().splitlines()[0]}" if str(error).strip() else ""
             failures.append(f"{place} ({type(error).__name__}{reason})")
     raise ValueError(
         f"{what} cannot be found: tried {' and '.join(failures)}. Check the name; or, on a machine with a network, "
         "run `hf download NAME --local-dir FOLDER` and pass the folder; or load() the embedded checkpoint"
     )
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """List what `huggingface_hub` raises where it is not the caller's fault: no such name, no access, no connection.
+
+    They have no base in common. Those of the system and of `requests` are OSErrors, a name or token that is none is a
+    ValueError, and `hf_xet`, which downloads, raises RuntimeErrors. `huggingface_hub.errors` names the others, of every
+    version since 0.25: its own, and the base of those of `httpx`, which took the place of `requests` in 1.0.
+    """
+    import huggingface_hub.errors
+
+    named = vars(huggingface_hub.errors).values()
+    return OSError, ValueError, RuntimeError, *(x for x in named if isinstance(x, type) and issubclass(x, Exception))
 
 
 def locate(source: str | Path, patterns: tuple[str, ...], what: str, *, offline: bool) -> tuple[Path, str | None]:

@@ -59,6 +59,8 @@ def share(word: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> int:
     settings = generation(options) | {"batch_size": options.batch_size, "force": options.force}
+    if options.ray is None and options.records != "jsonl":
+        raise ValueError(f"--records {options.records} goes with --ray alone: add --ray, or leave it out")
     try:
         if options.ray is None:
             lines = bulk.read_lines(options.lines)
