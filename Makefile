@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --quiet
 # Judges of the voice; what else they ask for, torchaudio and librosa, is not used.
 JUDGES = distillmos==0.9.1 xls-r-sqa==0.1.0 Resemblyzer==0.1.4
 # `make test-versions` runs these, without the tests in them that are marked `once`, and a notebook.
-VERSIONS = calls checkpoints coarse codec files fine gpt main matmul notebook parallel pipeline sampling semantic train x64
+VERSIONS = checkpoints coarse codec files fine gpt main matmul notebook parallel pipeline sampling semantic train
 NOTEBOOK = notebooks/01_architecture.ipynb
 
 .PHONY: speak test test-versions test-browser site test-site notebooks drawings lint format package bench bench-gpu tpu-check nano soak clean help

@@ -120,7 +120,7 @@ def compilations():
 @pytest.fixture(scope="module")
 def quick_compilation():
     """Compile without most optimizations: for tests whose programs are large and run a few times."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)

@@ -1,4 +1,4 @@
-"""The last notebook as a learner meets it: in JupyterLab, in a real browser, with a mouse.
+"""The panel of a notebook as a learner meets it: in JupyterLab, in a real browser, with a mouse.
 
 `make test-browser`; pictures of what it saw go to the folder BARK_SCREENSHOTS, if that is set.
 """
@@ -50,12 +50,20 @@ RUN_ALL_S, GENERATE_S = 280, 120  # the folded solutions show no prompt: Generat
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: `apt-get install chromium`")
 
 
+def with_the_panel_alone(notebook):
+    """Keep the cells to the one that loads a checkpoint, and those of the panel; nbval runs the others."""
+    sources = [cell.source if cell.cell_type == "code" else "" for cell in notebook.cells]
+    loads = next(i for i, source in enumerate(sources) if "bark_jax.load(" in source)
+    panel = next(i for i, source in enumerate(sources) if "notebook.panel(" in source)
+    notebook.cells = notebook.cells[: loads + 1] + notebook.cells[panel : panel + 3]
+    return notebook
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """Start JupyterLab on a copy of the notebooks, and return its address."""
     folder = tmp_path_factory.mktemp("lab")
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        shutil.copy(path, folder)
+    nbformat.write(with_the_panel_alone(nbformat.read(ROOT / "notebooks" / NAME, 4)), folder / NAME)
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     cells = [new_markdown_cell(make.embed_drawings(f"![{DRAWING}][journey-1]")), *map(new_code_cell, SMALL_CELLS)]
     small = new_notebook(cells=cells, metadata={"kernelspec": kernel})
