@@ -56,7 +56,7 @@ def run(tmp_path_factory):
     arguments += ["--against", "transformers"] if HAS_TORCH else []
     with pytest.MonkeyPatch.context() as patch:
         printed = []
-        patch.setattr("builtins.print", lambda line, **options: printed.append(line) if not options else None)
+        patch.setattr("builtins.print", lambda line="", **options: printed.append(line) if not options else None)
         patch.setattr(theirs, "modes", lambda: MODES)
         patch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # as the command does
         compilation_cache.reset_cache()  # JAX asks once in a process whether the cache is wanted
