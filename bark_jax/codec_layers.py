@@ -79,9 +79,9 @@ class CodecConfig:
         return max(1, math.floor(1000 * kbps / bits_per_second))
 
     def bandwidth_of(self, codebooks: int) -> float:
-        """Return the bandwidth, in kbit/s, at which there are so many codebooks: 6 for 8.
+        """Return the bandwidth, in kbit/s, that has this number of codebooks: 6 for 8.
 
-        Raises ValueError if the codec was trained at none.
+        Raises ValueError if the codec has no such bandwidth.
         """
         counts = [self.codebooks_at(kbps) for kbps in self.target_bandwidths]
         if codebooks not in counts:

@@ -185,11 +185,11 @@ class Stages:
         self, samples: Sequence[Recording], kbps: float | None = None, *, sample_rate: int | None = None
     ) -> list[Codes]: ...
     def encode(self, samples: Any, kbps: float | None = None, *, sample_rate: int | None = None) -> Any:
-        """Turn a recording into codes, int32 (q, t), of the codebooks that Bark uses, or as many as `kbps` pays for.
+        """Turn a recording into codes, int32 (q, t).
 
         Args:
             samples: mono float samples (n,) in -1..1, or the path of a sound file, whose channels are averaged.
-            kbps: 1.5, 3, 6, 12 or 24: 2, 4, 8, 16 or 32 codebooks. None: the bandwidth of Bark's, 6 for 8 of them.
+            kbps: 1.5, 3, 6, 12 or 24, for 2, 4, 8, 16 or 32 codebooks. None: as many as the fine stage predicts, 8.
             sample_rate: of `samples`, in Hz; left out, they are taken to be at the codec's 24,000.
 
         Raises:

@@ -277,6 +277,9 @@ def test_config_derives():
     cfg = CodecConfig()
     assert (cfg.hop_length, cfg.frame_rate, cfg.num_quantizers) == (320, 75, 32)
     assert [cfg.codebooks_at(kbps) for kbps in (1.5, 3.0, 6.0, 12.0, 24.0)] == [2, 4, 8, 16, 32]
+    assert [cfg.bandwidth_of(codebooks) for codebooks in (2, 4, 8, 16, 32)] == [1.5, 3.0, 6.0, 12.0, 24.0]
+    with pytest.raises(ValueError, match=r"has 5 codebooks: choose one of \[2, 4, 8, 16, 32\]"):
+        cfg.bandwidth_of(5)
 
 
 @pytest.mark.parametrize(

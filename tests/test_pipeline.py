@@ -186,6 +186,7 @@ def test_recordings_round_trip_through_the_codec(bark, tmp_path):
     x = np.sin(np.arange(4000) / 20).astype(np.float32) * 0.3
     codes = bark.encode(x, kbps=6.0)
     assert codes.shape == (8, 13)
+    np.testing.assert_array_equal(bark.encode(x), codes)
     assert codes.dtype == np.int32
     assert bark.encode([x, x[:1]], kbps=1.5)[1].shape == (2, 1)
     assert bark.decode(codes).shape == (13 * 320,)
