@@ -66,7 +66,7 @@ class CodecTraining:
     discriminator_width: int = 16  # channels; 0: there are none
     discriminator_rate: float = 5e-4
     discriminators_from: float = 0.4
-    decoder_from: float = 0.85  # the decoder alone is trained
+    decoder_from: float = 0.85  # from here on the decoder alone is trained
     seed: int = 0
 
 
@@ -173,6 +173,8 @@ def train(
         """Return the sound and the loss at the latents; and the parts of the latter, the codes and the residuals."""
         codec, x = nnx.merge(graphdef, trained["codec"]), batch["samples"]
         latents = codec.encoder(x[..., None], whole(x))
+        if how.decoder_from <= 0:  # no gradients for what is never trained: a step takes less time
+            latents = jax.lax.stop_gradient(latents)
         passed, commitment, codes, residuals = quantise(latents, codebooks["entries"], batch["used"])
         passed = jnp.where(is_quantised > 0, passed, latents)
         target = losses.frame_mels(x, cfg)
