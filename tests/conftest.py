@@ -55,7 +55,7 @@ class Memory:
     """How large a worker may grow before it drops compiled programs."""
 
     most = 3 * 2**29
-    step = 2**29  # from what the other things of the worker need
+    step = 2**29  # of growth since the last drop, before the next one
 
 
 @dataclasses.dataclass(frozen=True)
