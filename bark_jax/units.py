@@ -126,6 +126,11 @@ class UnitEncoder(nnx.Module):
             x = x + down(nnx.gelu(up(next(norms)(x))))
         return self.head(next(norms)(x))
 
+    @property
+    def vectors(self) -> Float[np.ndarray, "k d"]:
+        """A vector for each unit: near ones are of sounds that are alike."""
+        return np.asarray(self.head.kernel[...]).T
+
     def encode(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> Int[np.ndarray, " t"]:
         """Name the unit of each fiftieth of a second of a recording; another rate than 16 or 24 kHz is resampled."""
         return self.encode_all([samples], sample_rate)[0]

@@ -70,7 +70,7 @@ def test_coarse_batches_are_generations(data):
 
 
 def test_coarse_batches_hold_windows_that_generation_has(data):
-    make = batches.coarse_batches(data, TOKENS, batch=64, voice_probability=0.7, seed=0)
+    make = batches.coarse_batches(data, TOKENS, batch=64, voice_probability=0.7, corruption_rate=0.0, seed=0)
     made = make(3)
     assert made["prompt"].shape == (64, 1, TOKENS.max_coarse_input_length)
     assert (made["targets"] != batches.IGNORED).any(axis=1).all()

@@ -384,18 +384,45 @@ def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
         other.codec()
 
 
-def test_the_input_units_are_corrupted_and_nothing_else(run, tmp_path, monkeypatch):
-    seen = []
+@pytest.mark.parametrize("part", ["semantic", "coarse"])
+def test_the_input_tokens_are_corrupted_and_nothing_else(run, tmp_path, monkeypatch, part):
+    seen, train = [], getattr(transformers, f"train_{part}")
     monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: seen.append(batch(0)) or start())
     for corrupted in (0.0, 0.5):
-        how = dataclasses.replace(TINY.semantic_training, corruption_rate=corrupted, batch=6)
-        transformers.train_semantic(TINY.semantic, TOKENS, run.tokens(), how, tmp_path)
+        how = dataclasses.replace(getattr(TINY, f"{part}_training"), corruption_rate=corrupted, batch=6)
+        known = {"entries": run.codec().quantizer.codebooks[...], "unit_vectors": run.units().vectors}
+        more = known if part == "coarse" else {}
+        train(getattr(TINY, part), TOKENS, run.tokens(), how, tmp_path, **more)
     clean, noisy = seen
     np.testing.assert_array_equal(clean["targets"], noisy["targets"])
     np.testing.assert_array_equal(clean["prompt"], noisy["prompt"])
     counts = clean["targets"] != batches.IGNORED
     assert 0.2 < (clean["inputs"] != noisy["inputs"])[counts].mean() < 0.6
-    assert (noisy["inputs"][:, 0] == TOKENS.semantic_infer_token).all()
+    first = {"semantic": TOKENS.semantic_infer_token, "coarse": TOKENS.coarse_infer_token}[part]
+    assert (noisy["inputs"][:, 0] == first).all()
+    if part == "coarse":  # an id stays one of its codebook
+        q = [(np.asarray(x["inputs"])[:, 1:] - TOKENS.coarse_offset(0)) // TOKENS.codebook_size for x in seen]
+        np.testing.assert_array_equal(*(each[counts[:, 1:]] for each in q))
+
+
+def test_copies_are_other_recordings_of_the_same_texts(run):
+    """Other speakers say the same at their own pitch, each always alike, so that one of them can be a voice."""
+    prepared = run.recordings
+    one, again, other = (data.PerturbedCopy(prepared, number) for number in (1, 1, 2))
+    for i in range(len(prepared)):
+        np.testing.assert_array_equal(one[i], again[i])
+        assert one[i].dtype == np.float32
+        assert np.abs(one[i]).max() <= 1
+        pace = len(one[i]) / len(prepared[i])  # the speed of the one speaker of them all, and a part of a frame
+        assert pace == pytest.approx(len(one[0]) / len(prepared[0]), abs=0.04)
+        assert not np.array_equal(one[i], other[i])
+    tokens, more = run.tokens(), run.tokens(copies=2)
+    assert len(more) == 3 * len(tokens)
+    np.testing.assert_array_equal(
+        np.concatenate(tokens.codes, axis=1), np.concatenate(more.codes[: len(tokens)], axis=1)
+    )
+    assert len(set(more.speakers)) == 3
+    assert len({codes.tobytes() for codes in more.codes}) == len(more)
 
 
 @pytest.mark.once
@@ -405,6 +432,27 @@ def test_a_lookahead_is_trained_and_left_out_of_the_model(run, tmp_path):
     logged = json.loads((tmp_path / "log.jsonl").read_text())
     assert logged["lookahead"] < np.log(TOKENS.eos_token_id + 1)
     assert nnx.state(model).keys() == nnx.state(run.semantic()).keys()
+
+
+def test_coarse_tables_begin_with_what_is_known(run, tmp_path, monkeypatch):
+    """Products of rows are those of the vectors that they stand for, and positions of one time are near."""
+    monkeypatch.setattr(loop, "run", lambda update, start, batch, folder, **_: start())
+    entries, vectors = run.codec().quantizer.codebooks[...], run.units().vectors
+    model = transformers.train_coarse(
+        TINY.coarse, TOKENS, run.tokens(), TINY.coarse_training, tmp_path, entries=entries, unit_vectors=vectors
+    )
+    table, units = model.token_embedding.embedding[...], TOKENS.semantic_vocab_size
+    ids = slice(units, units + TOKENS.n_coarse_codebooks * TOKENS.codebook_size)
+    codes = entries[: TOKENS.n_coarse_codebooks].reshape(-1, entries.shape[2])
+    for rows, alike in ((table[ids], codes), (model.head.kernel[:, ids].T, codes)):
+        products = [x @ x.T for x in (rows, alike)]
+        np.testing.assert_allclose(*(x / np.abs(x).max() for x in products), atol=1e-4)
+    positions, p = model.position_embedding.embedding[...], TOKENS.max_coarse_input_length
+    near = positions[:p] @ positions[p:].T
+    at = np.arange(0, TOKENS.sliding_window_len, 7)  # codes of the first window, and the units of their time
+    np.testing.assert_allclose(near[:, at].argmax(axis=0), at / TOKENS.coarse_per_semantic, atol=1.0)
+    others = nnx.state(transformers.fresh(functools.partial(GPT, TINY.coarse), TINY.coarse_training.seed))
+    np.testing.assert_array_equal(table[ids.stop :], others["token_embedding"]["embedding"][...][ids.stop :])
 
 
 def test_fine_tables_begin_as_the_entries_of_the_codec(run, tmp_path, monkeypatch):
@@ -466,9 +514,9 @@ def test_tokens_of_before_are_not_taught_with_a_new_codec(run, tmp_path):
         Run(folder, TINY).codec()
     for part in ("coarse", "fine"):
         shutil.rmtree(folder / part)
-    assert (folder / "codes_lengths.npy").is_file()
+    shutil.copy(folder / "codes_lengths.npy", folder / "codes_of_copy_1_lengths.npy")
     Run(folder, TINY).codec()
-    assert not (folder / "codes_lengths.npy").is_file()
+    assert not list(folder.glob("codes*_lengths.npy"))
 
 
 def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys, monkeypatch):

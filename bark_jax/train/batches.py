@@ -102,6 +102,14 @@ def after(
     )
 
 
+@functools.partial(jax.jit, static_argnames=("first", "size"))
+def corrupt(inputs: Int[Array, "b t"], rate: float | Array, key: Array, *, first: int, size: int) -> Int[Array, "b t"]:
+    """Put others at random in the place of a share of the ids `first` to `first + size - 1` that are read."""
+    where, which = jax.random.split(key)
+    is_corrupted = (jax.random.uniform(where, inputs.shape) < rate) & (first <= inputs) & (inputs < first + size)
+    return jnp.where(is_corrupted, first + jax.random.randint(which, inputs.shape, 0, size), inputs)
+
+
 # ---------------------------------------------------------------------------------------------
 # Semantic
 # ---------------------------------------------------------------------------------------------
@@ -148,14 +156,6 @@ def semantic_batch(
     }
 
 
-@functools.partial(jax.jit, static_argnames="tokens")
-def corrupt(inputs: Int[Array, "b t"], tokens: TokenConfig, rate: float | Array, key: Array) -> Int[Array, "b t"]:
-    """Put random semantic tokens in the place of a share of those that are read."""
-    where, which = jax.random.split(key)
-    is_corrupted = (jax.random.uniform(where, inputs.shape) < rate) & (inputs < tokens.eos_token_id)
-    return jnp.where(is_corrupted, jax.random.randint(which, inputs.shape, 0, tokens.semantic_vocab_size), inputs)
-
-
 def semantic_batches(
     data: Tokens, tokens: TokenConfig, *, batch: int, voice_probability: float, corruption_rate: float, seed: int
 ) -> Callable[[int], Batch]:
@@ -171,7 +171,8 @@ def semantic_batches(
         length = min(-(-int(count[chosen].max()) // spacing) * spacing, tokens.max_new_tokens)
         made = semantic_batch(tables, tokens, chosen, voices.choose(rng, chosen), length=length)
         key = jax.random.fold_in(jax.random.key(seed), step)
-        return made | {"inputs": corrupt(made["inputs"], tokens, corruption_rate, key)}
+        inputs = corrupt(made["inputs"], corruption_rate, key, first=0, size=tokens.semantic_vocab_size)
+        return made | {"inputs": inputs}
 
     return make
 
@@ -259,7 +260,7 @@ def last_with_first_head(tokens: TokenConfig) -> int:
 
 
 def coarse_batches(
-    data: Tokens, tokens: TokenConfig, *, batch: int, voice_probability: float, seed: int
+    data: Tokens, tokens: TokenConfig, *, batch: int, voice_probability: float, corruption_rate: float, seed: int
 ) -> Callable[[int], Batch]:
     """Return what makes the batch of a step, each example a window of generation, from `last_with_first_head` on."""
     tables, voices = CoarseTables.make(data, tokens), Voices(data.speakers, voice_probability)
@@ -272,7 +273,12 @@ def coarse_batches(
         chosen = rng.integers(0, len(data), batch)
         number = rng.integers(first[chosen], windows[chosen]) * tokens.sliding_window_len
         voice, place = voices.choose(rng, chosen), semantic_places(number, tokens)
-        return coarse_batch(tables, tokens, chosen, voice, number, place)
+        made = coarse_batch(tables, tokens, chosen, voice, number, place)
+        inputs, key = made["inputs"], jax.random.fold_in(jax.random.key(seed), step)
+        for q in range(tokens.n_coarse_codebooks):  # an id stays one of its codebook
+            own = {"first": tokens.coarse_offset(q), "size": tokens.codebook_size}
+            inputs = corrupt(inputs, corruption_rate, jax.random.fold_in(key, q), **own)
+        return made | {"inputs": inputs}
 
     return make
 

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import functools
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from bark_jax.sound import read_sound, resample
 
 METADATA, SAMPLES, RECORDINGS = "metadata.csv", "samples.npy", "recordings.json"
 FULL_SCALE = 32_768
+SPEEDS_PERCENT, LEVELS_DB, LATEST_S = (92, 109), (-5.0, 3.0), 1 / 75  # of perturbed copies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,33 @@ class Recordings:
             raise ValueError(f"the recordings last {seconds:.1f} s in all, one crop is {wanted:.1f} s: add recordings")
         start = rng.integers(0, len(self.samples) - length, count)
         return np.stack([self.samples[i : i + length] for i in start]).astype(np.float32) / FULL_SCALE
+
+
+@dataclasses.dataclass(frozen=True)
+class PerturbedCopy:
+    """Hold recordings as others might have made them: faster or slower, softer or louder, a part of a frame later.
+
+    A codec gives each copy other codes. So a model learns how codes follow from units, and no recording by heart.
+    Pitch and formants move with the speed. It is one for all recordings of a speaker, who is another speaker then.
+    """
+
+    recordings: Recordings
+    number: int
+
+    @property
+    def speakers(self) -> list[str]:
+        return [f"{speaker}, copy {self.number}" for speaker in self.recordings.speakers]
+
+    def __getitem__(self, i: int) -> Float[np.ndarray, " n"]:
+        """Return the samples of one recording, the same ones each time."""
+        speaker, rate = self.recordings.speakers[i], self.recordings.sample_rate
+        speed = np.random.default_rng((self.number, zlib.crc32(speaker.encode()))).integers(
+            *SPEEDS_PERCENT, endpoint=True
+        )
+        rng = np.random.default_rng((self.number, i))
+        later, level = rng.integers(round(LATEST_S * rate)), 10 ** (rng.uniform(*LEVELS_DB) / 20)
+        samples = level * resample(self.recordings[i], int(speed), 100)
+        return np.pad(np.clip(samples, -1, 1), (later, 0)).astype(np.float32)
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Recipes: the sizes of four networks, the ids they share, and how each is trained.
 
-nano     the next checkpoint that comes with the package: minutes on a GPU, days on two cores
+nano     the checkpoint that comes with the package: half a day on two cores
 small    the published small shapes, for accelerators
 tiny     to test with
 """
@@ -120,23 +120,30 @@ NANO = recipe(
         max_fine_history_length=128,
     ),
     CodecConfig(
-        num_filters=32,
+        num_filters=16,
         upsampling_ratios=(5, 8, 8),
-        num_residual_layers=2,
-        dilation_growth_rate=3,
-        num_lstm_layers=1,  # its steps take turns, the convolutions' do not
-        hidden_size=96,
+        hidden_size=64,
         codebook_size=512,
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
     {"semantic": gpt_sizes(4, 4, 256), "coarse": gpt_sizes(4, 4, 256), "fine": gpt_sizes(4, 4, 128)},
     units_training=UnitsTraining(),
-    codec_training=CodecTraining(steps=8_000, batch=32, frames=60, rate=1.5e-3),
-    semantic_training=Training(
-        steps=10_000, batch=128, rate=3e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
+    codec_training=CodecTraining(
+        steps=13_500,
+        batch=8,
+        frames=60,
+        rate=1e-3,
+        heard_part=0.5,
+        spread_weight=0.05,
+        discriminator_rate=1e-3,
+        discriminators_from=0.6,
+        decoder_from=0.7,
     ),
-    coarse_training=Training(steps=6_000, batch=64, rate=2e-3, dtype="bfloat16"),
-    fine_training=Training(steps=3_000, batch=64, rate=4e-3, dtype="bfloat16"),
+    semantic_training=Training(
+        steps=8_000, batch=32, rate=1.5e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
+    ),
+    coarse_training=Training(steps=3_500, batch=16, rate=1.5e-3, dtype="bfloat16"),
+    fine_training=Training(steps=3_000, batch=16, rate=2e-3, dtype="bfloat16"),
 )
 SMALL = Recipe(
     TOKENS,

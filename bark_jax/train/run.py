@@ -166,7 +166,12 @@ class Run:
 
     def coarse(self) -> GPT:
         """Train the coarse model."""
-        return self._transformer("coarse", "coarse_acoustics", transformers.train_coarse)
+
+        def train(*args: Any) -> GPT:
+            entries, vectors = self._needed("codec").quantizer.codebooks[...], self._needed("units").vectors
+            return transformers.train_coarse(*args, entries=entries, unit_vectors=vectors)
+
+        return self._transformer("coarse", "coarse_acoustics", train)
 
     def fine(self) -> FineModel:
         """Train the fine model."""
@@ -178,14 +183,12 @@ class Run:
 
     def _transformer(self, part: str, network: str, train: Callable[..., Any], *, codes: bool = True) -> Any:
         cfg, how = getattr(self.recipe, part), getattr(self.recipe, f"{part}_training")
-        return self._once(
-            part,
-            network,
-            cfg,
-            lambda: train(
-                cfg, self.recipe.tokens, self.tokens(codes=codes), how, self.folder / part, self._begun(network, cfg)
-            ),
-        )
+
+        def trained() -> Any:
+            tokens = self.tokens(codes=codes, copies=how.copies)
+            return train(cfg, self.recipe.tokens, tokens, how, self.folder / part, self._begun(network, cfg))
+
+        return self._once(part, network, cfg, trained)
 
     def _begun(self, network: str, cfg: Any) -> Any:
         """Load a network of the checkpoint to begin with, if there is one."""
@@ -205,7 +208,12 @@ class Run:
         learnt = " and ".join(str(self.folder / part) for part in LEARNT_BY[name] if self.has(part))
         if learnt:
             raise ValueError(f"{learnt} learnt the {name} of before: remove that too, or choose another folder")
-        hosts.first_alone(lambda: (self.folder / f"{name}_lengths.npy").unlink(missing_ok=True))
+
+        def remove() -> None:
+            for path in self.folder.glob(f"{name}*_lengths.npy"):
+                path.unlink()
+
+        hosts.first_alone(remove)
 
     def _once(self, part: str, network: str, cfg: Any, train: Callable[[], Any]) -> Any:
         """Load a part's weights if it is done, else train it and keep them."""
@@ -215,37 +223,40 @@ class Run:
             hosts.first_alone(lambda: write_safetensors(export_tensors(model, how.table(cfg)), path))
         return load_module(lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), read_safetensors(path))
 
-    def tokens(self, *, codes: bool = True) -> Tokens:
+    def tokens(self, *, codes: bool = True, copies: int = 0) -> Tokens:
         """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
+
+        Args:
+            copies: how many perturbed copies of the recordings follow them.
 
         Raises:
             ValueError: units or codec are not there yet, or no recording fits.
         """
-        recipe, tokenizer = self.recipe, letters_tokenizer()
-        all_units = self._encoded("units", self._encode_units)
-        all_codes = (
-            self._encoded("codes", self._encode_codes) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
-        )
+        recipe, tokenizer, recordings = self.recipe, letters_tokenizer(), self.recordings
         kept = Tokens([], [], [], [])
-        unknown = []
-        recordings = self.recordings
-        for text, speaker, own_units, own_codes in zip(
-            recordings.texts, recordings.speakers, all_units, all_codes, strict=True
-        ):
-            try:
-                ids = encode(text, tokenizer, recipe.tokens)
-            except ValueError:
-                continue
-            if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
-                unknown += [] if PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
-                kept.ids.append(ids)
-                kept.semantic.append(own_units)
-                kept.codes.append(own_codes)
-                kept.speakers.append(speaker)
-        left_out = len(all_units) - len(kept)
+        unknown, total = [], 0
+        for copy in range(copies + 1):
+            speakers = data.PerturbedCopy(recordings, copy).speakers if copy else recordings.speakers
+            all_units = self._encoded("units", copy)
+            all_codes = self._encoded("codes", copy) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
+            total += len(all_units)
+            for text, speaker, own_units, own_codes in zip(
+                recordings.texts, speakers, all_units, all_codes, strict=True
+            ):
+                try:
+                    ids = encode(text, tokenizer, recipe.tokens)
+                except ValueError:
+                    continue
+                if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
+                    unknown += [] if copy or PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
+                    kept.ids.append(ids)
+                    kept.semantic.append(own_units)
+                    kept.codes.append(own_codes)
+                    kept.speakers.append(speaker)
+        left_out = total - len(kept)
         if left_out:
             limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"
-            note = f"{left_out} of {len(all_units)} recordings do not fit the windows of {limits}"
+            note = f"{left_out} of {total} recordings do not fit the windows of {limits}"
             if not len(kept):
                 raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
             print(f"{note} and are left out", flush=True)
@@ -253,11 +264,12 @@ class Run:
             print(f"{len(unknown)} texts have characters that cannot be read, such as {unknown[0]}", flush=True)
         return kept
 
-    def _encoded(self, name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
-        """Keep tokens (…, n) of all recordings end to end in one file, and their lengths in another."""
-        path, lengths_path = self.folder / f"{name}.npy", self.folder / f"{name}_lengths.npy"
+    def _encoded(self, name: str, copy: int) -> list[np.ndarray]:
+        """Keep tokens (…, n) of all recordings, or of a copy, end to end in one file, and their lengths in another."""
+        label = f"{name}_of_copy_{copy}" if copy else name
+        path, lengths_path = self.folder / f"{label}.npy", self.folder / f"{label}_lengths.npy"
         if not lengths_path.is_file():
-            rows = make()
+            rows = self._encode(name, copy)
 
             def write() -> None:
                 data.write_npy(path, rows, np.uint16)
@@ -272,22 +284,20 @@ class Run:
             raise ValueError(f"{path} or {lengths_path} is damaged ({error}): remove both to make them anew") from error
         return np.split(whole.astype(np.int32), ends[:-1], axis=-1)
 
-    def _encode_units(self) -> list[np.ndarray]:
-        return self._encode_in_batches("units", self._needed("units").encode_all)
-
-    def _encode_codes(self) -> list[np.ndarray]:
-        model = self._needed("codec")
-        kbps = self.recipe.codec.bandwidth_of(self.recipe.tokens.n_fine_codebooks)
-        return self._encode_in_batches("codes", lambda sounds, rate: encode_audio(model, sounds, rate, kbps))
-
-    def _encode_in_batches(self, name: str, encode: Callable[[list[np.ndarray], int], list[np.ndarray]]) -> list[Any]:
+    def _encode(self, name: str, copy: int) -> list[np.ndarray]:
         """Encode all recordings, those of about one length at once: a batch takes as long as the longest of it."""
+        if name == "units":
+            encode = self._needed("units").encode_all
+        else:
+            kbps = self.recipe.codec.bandwidth_of(self.recipe.tokens.n_fine_codebooks)
+            encode = functools.partial(encode_audio, self._needed("codec"), kbps=kbps)
+        sounds = data.PerturbedCopy(self.recordings, copy) if copy else self.recordings
         order = np.argsort(self.recordings.lengths, kind="stable")
         rows: dict[int, np.ndarray] = {}
-        for first in tqdm(range(0, len(order), ENCODED_AT_ONCE), name, unit="batch"):
+        label = f"{name} of copy {copy}" if copy else name
+        for first in tqdm(range(0, len(order), ENCODED_AT_ONCE), label, unit="batch"):
             some = order[first : first + ENCODED_AT_ONCE].tolist()
-            sounds = [self.recordings[i] for i in some]
-            rows |= dict(zip(some, encode(sounds, self.recordings.sample_rate)))
+            rows |= dict(zip(some, encode([sounds[i] for i in some], self.recordings.sample_rate)))
         return [rows[i] for i in range(len(order))]
 
     def _needed(self, part: str) -> Any:

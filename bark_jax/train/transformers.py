@@ -31,6 +31,7 @@ from bark_jax.train import batches, loop
 from bark_jax.train.batches import IGNORED, Tokens
 
 LOOKAHEAD = 8  # semantic tokens: 0.16 s
+SINUSOIDS_HZ = (0.1, 25.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Training:
     rate: float = 2e-3
     decay: float = 0.05
     voice_probability: float = 0.7  # how often an example continues a voice
-    corruption_rate: float = 0.0  # the share of input semantic tokens that random ones replace
+    corruption_rate: float = 0.0  # the share of input tokens that random ones replace
+    copies: int = 0  # of the recordings, perturbed: data.PerturbedCopy
     lookahead_weight: float = 0.0  # of the loss of the token `LOOKAHEAD` places later
     seconds: float | None = None  # the most that training may take
     seed: int = 0
@@ -207,15 +209,54 @@ def train_semantic(
     return train(make, semantic_loss, batch, tokens, training, folder, begin or fresh(make, training.seed))
 
 
+def begin_coarse(
+    model: GPT, tokens: TokenConfig, entries: Float[Array, "q v d"], unit_vectors: Float[np.ndarray, "k e"], seed: int
+) -> None:
+    """Let the coarse model begin with what is known: which tokens are alike, and what happens at the same time.
+
+    Rows of the token table begin as the vectors of the units and the codec's entries, columns of the head as the
+    entries. Positions begin as sinusoids of the time at which the token there is heard ("Attention is all you need",
+    arXiv 1706.03762, has them of the position): a code finds the units of its moment.
+    """
+    width, units = model.cfg.hidden_size, tokens.semantic_vocab_size
+    alike = as_entries(jnp.asarray(unit_vectors - unit_vectors.mean(axis=0))[None], width, seed)
+    codes = as_entries(entries[: tokens.n_coarse_codebooks], width, seed).reshape(-1, width)
+    table, head = model.token_embedding.embedding, model.head.kernel
+    table[...] = table[...].at[: units + len(codes)].set(np.concatenate([alike[0], codes]))
+    head[...] = head[...].at[:, units : units + len(codes)].set(0.5 * codes.T)
+    position = np.arange(model.cfg.block_size)
+    after_units = (position - tokens.max_coarse_input_length) / (tokens.coarse_rate_hz * tokens.n_coarse_codebooks)
+    seconds = np.where(after_units < 0, position / tokens.semantic_rate_hz, after_units)
+    angles = 2 * np.pi * seconds[:, None] * np.geomspace(*SINUSOIDS_HZ, -(-width // 2))
+    sinusoids = 0.1 * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
+    model.position_embedding.embedding[...] = jnp.asarray(sinusoids, jnp.float32)
+
+
 def train_coarse(
-    cfg: GPTConfig, tokens: TokenConfig, data: Tokens, training: Training, folder: Path, begin: Any = None
+    cfg: GPTConfig,
+    tokens: TokenConfig,
+    data: Tokens,
+    training: Training,
+    folder: Path,
+    begin: Any = None,
+    *,
+    entries: Float[Array, "q v d"],
+    unit_vectors: Float[np.ndarray, "k e"],
 ) -> GPT:
-    """Train semantic tokens to the coarse codebooks; from the model `begin`, or from nothing."""
+    """Train semantic tokens to the coarse codebooks; from the model `begin`, or as `begin_coarse` does."""
     batch = batches.coarse_batches(
-        data, tokens, batch=training.batch, voice_probability=training.voice_probability, seed=training.seed
+        data,
+        tokens,
+        batch=training.batch,
+        voice_probability=training.voice_probability,
+        corruption_rate=training.corruption_rate,
+        seed=training.seed,
     )
     make = functools.partial(GPT, cfg)
-    return train(make, coarse_loss, batch, tokens, training, folder, begin or fresh(make, training.seed))
+    model = begin or fresh(make, training.seed)
+    if begin is None:
+        begin_coarse(model, tokens, entries, unit_vectors, training.seed)
+    return train(make, coarse_loss, batch, tokens, training, folder, model)
 
 
 def train_fine(

@@ -67,6 +67,11 @@ class Cepstra:
     centres: Float[np.ndarray, "k 70"]
     unit_rate_hz: float
 
+    @property
+    def vectors(self) -> Float[np.ndarray, "k 70"]:
+        """A vector for each unit: near ones are of sounds that are alike."""
+        return self.centres
+
     def encode(self, samples: Float[np.ndarray, " n"], sample_rate: int) -> Int[np.ndarray, " t"]:
         """Turn a recording into semantic tokens."""
         return encode(samples, self.centres, sample_rate, self.unit_rate_hz)
