@@ -290,6 +290,28 @@ def test_the_learning_rate_warms_up_and_decays():
     np.testing.assert_allclose(at, [0, 1, 2, 1.03, 0.06], rtol=1e-3)
 
 
+def test_muon_is_for_the_kernels_of_blocks_alone():
+    """Their steps are as long in all directions; all else takes Adam's."""
+    _, params = nnx.split(transformers.fresh(functools.partial(GPT, TINY.coarse), 0))
+    gradients = jax.tree.map(lambda x: jax.random.normal(jax.random.key(x.size), x.shape), params)
+    steps = {}
+    for name in ("muon", "adam"):
+        optimizer = getattr(loop, name)(b1=0.9, b2=0.98)
+        moved, _ = loop.descend(optimizer, gradients, params, optimizer.init(params), jnp.float32(1))
+        steps[name] = jax.tree.map(jnp.subtract, params, moved)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(steps["muon"]), jax.tree.leaves(steps["adam"]))
+    for (path, step), adams in pairs:
+        if "blocks" in jax.tree_util.keystr(path) and step.ndim == 2:
+            singular = np.linalg.svd(step, compute_uv=False)
+            assert singular.min() > 0.5 * singular.max()
+            assert np.sqrt(np.mean(step**2)) == pytest.approx(0.2, rel=0.2)
+        else:
+            np.testing.assert_array_equal(np.sign(step), np.sign(adams))
+            assert (
+                0.9 < np.abs(step).min() <= np.abs(step).max() < 1.6
+            )  # the first step of Adam is 1, with Nesterov's more
+
+
 def test_a_run_goes_on_on_another_number_of_devices(tmp_path):
     """What a CPU began a GPU finishes: the saved state names no device."""
     code = """

@@ -24,6 +24,7 @@ import optax
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from optax import contrib
 from tqdm import tqdm
 
 from bark_jax.files import append, write_file
@@ -70,6 +71,32 @@ def adam(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransform
         optax.clip_by_global_norm(1.0),
         optax.scale_by_adam(b1=b1, b2=b2),
         optax.add_decayed_weights(decay, mask=matrices),
+    )
+
+
+def muon(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransformation:
+    """Build Muon for the kernels of a transformer's blocks and Adam for the rest, with clipped gradients.
+
+    It takes fewer steps than Adam alone. Its steps are as long as Adam's, so that one rate fits both (Moonlight,
+    arXiv 2502.16982).
+    """
+
+    def kernels(params: Any) -> Any:
+        def choose(path: Any, x: jax.Array) -> contrib.MuonDimensionNumbers | None:
+            return contrib.MuonDimensionNumbers() if "'blocks'" in jax.tree_util.keystr(path) and x.ndim == 2 else None
+
+        return jax.tree_util.tree_map_with_path(choose, params)
+
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        contrib.muon(
+            -1.0,  # `descend` subtracts
+            adam_b1=b1,
+            adam_b2=b2,
+            weight_decay=decay,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=kernels,
+        ),
     )
 
 

@@ -142,7 +142,7 @@ def train(
     if training.lookahead_weight:
         trained["lookahead"] = jnp.zeros((model.cfg.hidden_size, tokens.eos_token_id + 1))
     computing, _ = nnx.split(nnx.eval_shape(lambda: make(dtype=jnp.dtype(training.dtype), rngs=nnx.Rngs(0))))
-    optimizer = loop.adam(b1=0.9, b2=0.98, decay=training.decay)
+    optimizer = loop.muon(b1=0.9, b2=0.98, decay=training.decay)
 
     def loss(params: Any, batch: Any, step: Array) -> Any:
         cast = jax.tree.map(lambda x: x.astype(training.dtype), params)
