@@ -37,7 +37,7 @@ help:
 	@echo 'make bench-gpu         the same on an NVIDIA GPU: the large shape, batches of 1, 8 and 32; writes bench.json'
 	@echo 'make tpu-check         compile the programs of a tiny shape for one TPU and for eight, without one (minutes)'
 	@echo 'make soak              generate 1,000 times in one process, then kill bulk jobs and training at random moments (hours)'
-	@echo 'make nano              train a checkpoint of the recipe NANO from nothing in $(WORK) (days on two cores), in place of assets/nano'
+	@echo 'make nano              train a checkpoint of the recipe NANO from nothing in $(WORK) (many hours on two cores), in place of assets/nano'
 
 speak: $(VENV)/.installed
 	$(BIN)/python -m bark_jax speak "$$TEXT" -o "$(OUT)" --force $(ARGS)

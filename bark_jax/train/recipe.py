@@ -1,6 +1,6 @@
 """Recipes: the sizes of four networks, the ids they share, and how each is trained.
 
-nano     the checkpoint that comes with the package: half a day on two cores
+nano     the next checkpoint that comes with the package
 small    the published small shapes, for accelerators
 tiny     to test with
 """
@@ -142,8 +142,8 @@ NANO = recipe(
     semantic_training=Training(
         steps=8_000, batch=32, rate=1.5e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
     ),
-    coarse_training=Training(steps=3_500, batch=16, rate=1.5e-3, dtype="bfloat16"),
-    fine_training=Training(steps=3_000, batch=16, rate=2e-3, dtype="bfloat16"),
+    coarse_training=Training(steps=3_000, batch=16, dtype="bfloat16", corruption_rate=0.1, copies=6),
+    fine_training=Training(steps=3_000, batch=16, dtype="bfloat16", copies=6),
 )
 SMALL = Recipe(
     TOKENS,
