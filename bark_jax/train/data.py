@@ -113,7 +113,7 @@ class PerturbedCopy:
             *SPEEDS_PERCENT, endpoint=True
         )
         rng = np.random.default_rng((self.number, i))
-        later, level = rng.integers(round(LATEST_S * rate)), 10 ** (rng.uniform(*LEVELS_DB) / 20)
+        later, level = int(rng.integers(round(LATEST_S * rate))), 10 ** (rng.uniform(*LEVELS_DB) / 20)
         samples = level * resample(self.recordings[i], int(speed), 100)
         return np.pad(np.clip(samples, -1, 1), (later, 0)).astype(np.float32)
 
