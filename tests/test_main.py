@@ -235,7 +235,8 @@ def test_a_place_without_permission_is_refused_before_the_work(folder, capsys, m
 
 def test_ctrl_c_leaves_nothing(folder):
     """Interrupt a real process in the midst of its work."""
-    command = [sys.executable, "-m", "bark_jax", "speak", "Hello", "-o", "hello.wav", "--progress"]
+    text = 20 * "Hello, my name is bark. "  # on a busy machine one sentence would be done too soon
+    command = [sys.executable, "-m", "bark_jax", "speak", text, "-o", "hello.wav", "--progress"]
     with foreground():
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with process:
