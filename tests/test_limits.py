@@ -16,13 +16,15 @@ import pytest
 import soundfile
 
 from bark_jax import limits, sound
+from bark_jax.bulk import lines as bulk_lines
 from bark_jax.checkpoints import configs
 from bark_jax.checkpoints.pickles import read_pickle
 from bark_jax.checkpoints.resolve import resolve, state_dict
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.text import encode, load_tokenizer
 from bark_jax.tokens import TokenConfig
-from bark_jax.train.data import read_metadata
+from bark_jax.train import recipe
+from bark_jax.train.data import Recordings, read_metadata
 from bark_jax.voices import Voice, VoiceLibrary, read_arrays
 
 NANO = resolve(None)
@@ -282,6 +284,7 @@ def test_json_that_is_nested_deeply(tmp_path):
     refused(resolve, tmp_path, match="nested too deeply")
     refused(load_tokenizer, tmp_path, match="nested too deeply")
     refused(VoiceLibrary, tmp_path, match="nested too deeply")
+    refused(recipe.read, str(tmp_path / "config.json"), match="nested too deeply")
 
 
 def test_sounds_that_claim_too_much(tmp_path):
@@ -337,6 +340,23 @@ def read_voice(path: Path) -> None:
     Voice.from_dict(read_arrays(path), TokenConfig())
 
 
+LINES = b"\n".join(json.dumps({"text": "Hello.", "voice": "v", "seed": n, "id": f"a{n}"}).encode() for n in range(3))
+METADATA = "a|Grüße 5|Grüße fünf|eve\nb|Hello.|Hello.|adam\n".encode()
+
+
+def all_sound(lines: list[bulk_lines.Line]) -> None:
+    """Raise the first error of lines, which are read though some of them are wrong."""
+    for line in lines:
+        if line.error:
+            raise ValueError(line.error)
+
+
+def recordings_folder(folder: Path) -> Path:
+    np.save(folder / "samples.npy", np.zeros(30, np.int16))
+    content = {"sample_rate": 24_000, "texts": ["a", "b"], "speakers": ["x", "y"], "lengths": [10, 20]}
+    return saved(folder, json.dumps(content).encode(), "recordings.json")
+
+
 FUZZED = {  # what makes a sound file in a folder, and what reads it
     "safetensors": (lambda folder: tensor_file(folder / "x"), functools.partial(read_all, read_safetensors)),
     "pickle": (lambda folder: torch_file(folder / "x"), lambda path: state_dict(read_pickle(path), path)),
@@ -345,12 +365,19 @@ FUZZED = {  # what makes a sound file in a folder, and what reads it
     "wav": (lambda folder: saved(folder, sound_bytes(".wav")), sound.read_sound),
     "flac": (lambda folder: saved(folder, sound_bytes(".flac")), sound.read_sound),
     "json": (lambda folder: saved(folder, json.dumps(NANO.config).encode()), limits.read_json),
+    "lines": (lambda folder: saved(folder, LINES, "x.jsonl"), lambda path: all_sound(bulk_lines.read_lines(path))),
+    "recipe": (
+        lambda folder: saved(folder, json.dumps(recipe.TINY.to_dict()).encode()),
+        lambda path: recipe.read(str(path)),
+    ),
+    "metadata": (lambda folder: saved(folder, METADATA, "metadata.csv"), lambda path: read_metadata(path.parent)),
+    "recordings": (recordings_folder, lambda path: Recordings.open(path.parent)),
 }
 
 
-def saved(folder: Path, content: bytes) -> Path:
-    (folder / "x").write_bytes(content)
-    return folder / "x"
+def saved(folder: Path, content: bytes, name: str = "x") -> Path:
+    (folder / name).write_bytes(content)
+    return folder / name
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:

@@ -571,7 +571,7 @@ def test_a_damaged_file_of_a_run_is_named(run, tmp_path):
         "codes.npy": lambda: Run(folder, TINY).tokens(),
     }.items():
         whole = (folder / name).read_bytes()
-        for part in (b"", whole[: len(whole) // 2]):
+        for part in (b"", whole[: len(whole) // 2], b'{"a":' * 100_000):
             (folder / name).write_bytes(part)
             with pytest.raises(ValueError, match=rf"{Path(name).name}.* damaged.*remove"):
                 ask()
