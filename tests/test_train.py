@@ -307,9 +307,8 @@ def test_muon_is_for_the_kernels_of_blocks_alone():
             assert np.sqrt(np.mean(step**2)) == pytest.approx(0.2, rel=0.2)
         else:
             np.testing.assert_array_equal(np.sign(step), np.sign(adams))
-            assert (
-                0.9 < np.abs(step).min() <= np.abs(step).max() < 1.6
-            )  # the first step of Adam is 1, with Nesterov's more
+            # The first step of Adam is 1, with Nesterov's momentum longer.
+            assert 0.9 < np.abs(step).min() <= np.abs(step).max() < 1.6
 
 
 def test_a_run_goes_on_on_another_number_of_devices(tmp_path):

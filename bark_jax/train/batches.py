@@ -102,12 +102,19 @@ def after(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("first", "size"))
-def corrupt(inputs: Int[Array, "b t"], rate: float | Array, key: Array, *, first: int, size: int) -> Int[Array, "b t"]:
-    """Put others at random in the place of a share of the ids `first` to `first + size - 1` that are read."""
+@functools.partial(jax.jit, static_argnames=("first", "size", "blocks"))
+def corrupt(
+    inputs: Int[Array, "b t"], rate: float | Array, key: Array, *, first: int, size: int, blocks: int = 1
+) -> Int[Array, "b t"]:
+    """Put others at random in the place of a share of the ids that are read, each of the same block of ids.
+
+    From `first` on there are so many `blocks` of `size` ids; ids outside of them stay.
+    """
     where, which = jax.random.split(key)
-    is_corrupted = (jax.random.uniform(where, inputs.shape) < rate) & (first <= inputs) & (inputs < first + size)
-    return jnp.where(is_corrupted, first + jax.random.randint(which, inputs.shape, 0, size), inputs)
+    block = (inputs - first) // size
+    is_corrupted = (jax.random.uniform(where, inputs.shape) < rate) & (block >= 0) & (block < blocks)
+    others = first + block * size + jax.random.randint(which, inputs.shape, 0, size)
+    return jnp.where(is_corrupted, others, inputs)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -274,11 +281,9 @@ def coarse_batches(
         number = rng.integers(first[chosen], windows[chosen]) * tokens.sliding_window_len
         voice, place = voices.choose(rng, chosen), semantic_places(number, tokens)
         made = coarse_batch(tables, tokens, chosen, voice, number, place)
-        inputs, key = made["inputs"], jax.random.fold_in(jax.random.key(seed), step)
-        for q in range(tokens.n_coarse_codebooks):  # an id stays one of its codebook
-            own = {"first": tokens.coarse_offset(q), "size": tokens.codebook_size}
-            inputs = corrupt(inputs, corruption_rate, jax.random.fold_in(key, q), **own)
-        return made | {"inputs": inputs}
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        ids = {"first": tokens.coarse_offset(0), "size": tokens.codebook_size, "blocks": tokens.n_coarse_codebooks}
+        return made | {"inputs": corrupt(made["inputs"], corruption_rate, key, **ids)}
 
     return make
 

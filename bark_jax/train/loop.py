@@ -11,6 +11,7 @@ of time: then the learning rate follows the clock.
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,15 +78,12 @@ def adam(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransform
 def muon(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransformation:
     """Build Muon for the kernels of a transformer's blocks and Adam for the rest, with clipped gradients.
 
-    It takes fewer steps than Adam alone. Its steps are as long as Adam's, so that one rate fits both (Moonlight,
-    arXiv 2502.16982).
+    It takes fewer steps than Adam alone. Weight decay is for those kernels. Its steps are as long as Adam's, so that
+    one rate fits both (Moonlight, arXiv 2502.16982).
     """
 
-    def kernels(params: Any) -> Any:
-        def choose(path: Any, x: jax.Array) -> contrib.MuonDimensionNumbers | None:
-            return contrib.MuonDimensionNumbers() if "'blocks'" in jax.tree_util.keystr(path) and x.ndim == 2 else None
-
-        return jax.tree_util.tree_map_with_path(choose, params)
+    def choose(path: Any, x: jax.Array) -> contrib.MuonDimensionNumbers | None:
+        return contrib.MuonDimensionNumbers() if "'blocks'" in jax.tree_util.keystr(path) and x.ndim == 2 else None
 
     return optax.chain(
         optax.clip_by_global_norm(1.0),
@@ -95,7 +93,7 @@ def muon(*, b1: float, b2: float, decay: float = 0.0) -> optax.GradientTransform
             adam_b2=b2,
             weight_decay=decay,
             consistent_rms=0.2,
-            muon_weight_dimension_numbers=kernels,
+            muon_weight_dimension_numbers=functools.partial(jax.tree_util.tree_map_with_path, choose),
         ),
     )
 

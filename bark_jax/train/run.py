@@ -31,6 +31,7 @@ from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.journey import STAGES
 from bark_jax.text import UNKNOWN, encode, unread
+from bark_jax.tokens import TokenConfig
 from bark_jax.train import codec, data, distil, hosts, transformers, units, whisper
 from bark_jax.train.batches import Tokens
 from bark_jax.train.letters import PAD, letters_tokenizer
@@ -232,27 +233,22 @@ class Run:
         Raises:
             ValueError: units or codec are not there yet, or no recording fits.
         """
-        recipe, tokenizer, recordings = self.recipe, letters_tokenizer(), self.recordings
-        kept = Tokens([], [], [], [])
-        unknown, total = [], 0
+        recipe, tokenizer, texts = self.recipe, letters_tokenizer(), self.recordings.texts
+        all_ids = [ids_or_none(text, tokenizer, recipe.tokens) for text in texts]
+        kept, unknown, total = Tokens([], [], [], []), [], (copies + 1) * len(texts)
         for copy in range(copies + 1):
-            speakers = data.PerturbedCopy(recordings, copy).speakers if copy else recordings.speakers
-            all_units = self._encoded("units", copy)
-            all_codes = self._encoded("codes", copy) if codes else [np.zeros((0, 0), np.int32)] * len(all_units)
-            total += len(all_units)
-            for text, speaker, own_units, own_codes in zip(
-                recordings.texts, speakers, all_units, all_codes, strict=True
+            all_units, speakers = self._encoded("units", copy), self._sounds(copy).speakers
+            all_codes = self._encoded("codes", copy) if codes else [np.zeros((0, 0), np.int32)] * len(texts)
+            for text, ids, units_of_it, codes_of_it, speaker in zip(
+                texts, all_ids, all_units, all_codes, speakers, strict=True
             ):
-                try:
-                    ids = encode(text, tokenizer, recipe.tokens)
-                except ValueError:
+                if ids is None or not 0 < len(units_of_it) <= recipe.tokens.max_new_tokens:
                     continue
-                if 0 < len(own_units) <= recipe.tokens.max_new_tokens:
-                    unknown += [] if copy or PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
-                    kept.ids.append(ids)
-                    kept.semantic.append(own_units)
-                    kept.codes.append(own_codes)
-                    kept.speakers.append(speaker)
+                unknown += [] if copy or PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
+                kept.ids.append(ids)
+                kept.semantic.append(units_of_it)
+                kept.codes.append(codes_of_it)
+                kept.speakers.append(speaker)
         left_out = total - len(kept)
         if left_out:
             limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"
@@ -263,6 +259,10 @@ class Run:
         if unknown:
             print(f"{len(unknown)} texts have characters that cannot be read, such as {unknown[0]}", flush=True)
         return kept
+
+    def _sounds(self, copy: int) -> data.Recordings | data.PerturbedCopy:
+        """Return the recordings, or a perturbed copy of them."""
+        return data.PerturbedCopy(self.recordings, copy) if copy else self.recordings
 
     def _encoded(self, name: str, copy: int) -> list[np.ndarray]:
         """Keep tokens (…, n) of all recordings, or of a copy, end to end in one file, and their lengths in another."""
@@ -291,7 +291,7 @@ class Run:
         else:
             kbps = self.recipe.codec.bandwidth_of(self.recipe.tokens.n_fine_codebooks)
             encode = functools.partial(encode_audio, self._needed("codec"), kbps=kbps)
-        sounds = data.PerturbedCopy(self.recordings, copy) if copy else self.recordings
+        sounds = self._sounds(copy)
         order = np.argsort(self.recordings.lengths, kind="stable")
         rows: dict[int, np.ndarray] = {}
         label = f"{name} of copy {copy}" if copy else name
@@ -332,3 +332,11 @@ class Run:
         write_file(output / TOKENIZER_FILES[0], tokenizer.encode(), force=True)
         special = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": UNKNOWN, "pad_token": PAD}
         write_file(output / TOKENIZER_FILES[2], json.dumps(special, indent=2).encode() + b"\n", force=True)
+
+
+def ids_or_none(text: str, tokenizer: Any, tokens: TokenConfig) -> np.ndarray | None:
+    """Return the ids of a text; None where it does not fit the window, or has nothing to say."""
+    try:
+        return encode(text, tokenizer, tokens)
+    except ValueError:
+        return None

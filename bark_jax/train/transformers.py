@@ -44,7 +44,7 @@ class Training:
     decay: float = 0.05
     voice_probability: float = 0.7  # how often an example continues a voice
     corruption_rate: float = 0.0  # the share of input tokens that random ones replace
-    copies: int = 0  # of the recordings, perturbed: data.PerturbedCopy
+    copies: int = 0  # perturbed copies of the recordings to learn from, see data.PerturbedCopy
     lookahead_weight: float = 0.0  # of the loss of the token `LOOKAHEAD` places later
     seconds: float | None = None  # the most that training may take
     seed: int = 0
@@ -211,7 +211,7 @@ def train_semantic(
 
 def begin_coarse(
     model: GPT, tokens: TokenConfig, entries: Float[Array, "q v d"], unit_vectors: Float[np.ndarray, "k e"], seed: int
-) -> None:
+) -> GPT:
     """Let the coarse model begin with what is known: which tokens are alike, and what happens at the same time.
 
     Rows of the token table begin as the vectors of the units and the codec's entries, columns of the head as the
@@ -230,6 +230,15 @@ def begin_coarse(
     angles = 2 * np.pi * seconds[:, None] * np.geomspace(*SINUSOIDS_HZ, -(-width // 2))
     sinusoids = 0.1 * np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width]
     model.position_embedding.embedding[...] = jnp.asarray(sinusoids, jnp.float32)
+    return model
+
+
+def begin_fine(model: FineModel, tokens: TokenConfig, entries: Float[Array, "q v d"], seed: int) -> FineModel:
+    """Let the tables begin as the codec's entries: they say which codes are alike, and what a sum of them means."""
+    tables = model.codebook_embeddings
+    first = as_entries(entries[: model.cfg.n_codes_total], model.cfg.hidden_size, seed)  # a codec may have more
+    tables[...] = tables[...].at[:, : tokens.codebook_size].set(first)
+    return model
 
 
 def train_coarse(
@@ -253,9 +262,7 @@ def train_coarse(
         seed=training.seed,
     )
     make = functools.partial(GPT, cfg)
-    model = begin or fresh(make, training.seed)
-    if begin is None:
-        begin_coarse(model, tokens, entries, unit_vectors, training.seed)
+    model = begin or begin_coarse(fresh(make, training.seed), tokens, entries, unit_vectors, training.seed)
     return train(make, coarse_loss, batch, tokens, training, folder, model)
 
 
@@ -269,18 +276,10 @@ def train_fine(
     *,
     entries: Float[Array, "q v d"],
 ) -> FineModel:
-    """Train a codebook from those before it, a random one at each step.
-
-    Without a model to begin with, its tables begin as the `entries` of the codec's codebooks: they say which
-    codes are alike, and what a sum of them means.
-    """
+    """Train a codebook from those before it, a random one at each step; from `begin`, or as `begin_fine` does."""
     batch = batches.fine_batches(
         data, tokens, batch=training.batch, voice_probability=training.voice_probability, seed=training.seed
     )
     make = functools.partial(FineModel, cfg)
-    model = begin or fresh(make, training.seed)
-    if begin is None:
-        tables = model.codebook_embeddings
-        first = as_entries(entries[: cfg.n_codes_total], cfg.hidden_size, training.seed)  # a codec may have more
-        tables[...] = tables[...].at[:, : tokens.codebook_size].set(first)
+    model = begin or begin_fine(fresh(make, training.seed), tokens, entries, training.seed)
     return train(make, fine_loss, batch, tokens, training, folder, model)
