@@ -35,7 +35,7 @@
     };
     const pause = () => sounds[now].pause();
     const play = () => {
-      if (at() >= +takes[now].dataset.seconds - 0.02) sounds[now].currentTime = 0;
+      if (at() >= +takes[now].dataset.seconds - 0.02) seek(0);
       alone(pause);
       return sounds[now].play();
     };
