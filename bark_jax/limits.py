@@ -134,7 +134,17 @@ class Numbers:
         return next((f"has an entry that {why}" for one in value if (why := self.each.problem(one))), None)
 
 
-Field = Number | Flag | Numbers
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Say which words a field of a config may have."""
+
+    words: tuple[str, ...]
+
+    def problem(self, value: Any) -> str | None:
+        return None if value in self.words else f"is {shown(value)}: it must be one of {', '.join(self.words)}"
+
+
+Field = Number | Flag | Numbers | Choice
 
 
 def field_problems(values: Mapping[str, Any], fields: Mapping[str, Field]) -> list[str]:
@@ -146,3 +156,20 @@ def field_problems(values: Mapping[str, Any], fields: Mapping[str, Field]) -> li
         elif why := field.problem(values[name]):
             problems.append(f"{name} {why}")
     return problems
+
+
+def build(kind: type, values: Any, fields: Mapping[str, Field]) -> Any:
+    """Make a dataclass of a JSON object with its fields, each checked first.
+
+    A field with a default may be missing, and may be null if its default is None. Raises ValueError with all that is
+    wrong.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"it is {shown(values)}, it must be a JSON object")
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    given = {name: value for name, value in values.items() if value is not None or defaults.get(name, ...) is not None}
+    wanted = {name: fields[name] for name in defaults if name in given or defaults[name] is dataclasses.MISSING}
+    problems = [f"{shown(name)} is not known" for name in values.keys() - defaults.keys()]
+    if problems := sorted(problems) + field_problems(given, wanted):
+        raise ValueError("; ".join(problems))
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -437,6 +437,39 @@ def test_changed_configs_raise_what_is_documented():
                 configs.check_configs(both["config"], both["generation_config"], "x")
 
 
+def test_changed_recipes_raise_what_is_documented():
+    whole, wider = recipe.TINY.to_dict(), {float: {int, float}, type(None): {int, float, type(None)}}
+    for section, fields in whole.items():
+        for name, before in fields.items():
+            for value in HOSTILE:
+                content = json.loads(json.dumps(whole))
+                content[section][name] = value
+                with contextlib.suppress(ValueError):
+                    accepted = recipe.Recipe.from_dict(content).to_dict()[section][name]
+                    assert type(accepted) in wider.get(type(before), {type(before)})
+    for value in HOSTILE:
+        refused(recipe.Recipe.from_dict, value, match="JSON object|a recipe has")
+        for section in whole if value != {} else ():  # which leaves every default
+            refused(recipe.Recipe.from_dict, whole | {section: value}, match=f"{section}: ")
+
+
+def test_all_that_is_wrong_in_a_recipe_is_said_at_once():
+    content = recipe.TINY.to_dict()
+    content["coarse_training"] = {"steps": "8", "batch": 0, "dtype": "int8", "speed": 3}
+    content["semantic"]["num_heads"] = 2.0
+    with pytest.raises(ValueError, match="coarse_training: ") as error:
+        recipe.Recipe.from_dict(content)
+    assert str(error.value).splitlines() == [
+        "semantic: num_heads is 2.0: it must be a whole number from 1 to 256",
+        "coarse_training: 'speed' is not known; steps is '8': it must be a whole number from 1 to 1,000,000,000; "
+        "batch is 0: it must be a whole number from 1 to 1,000,000,000; dtype is 'int8': it must be one of float32, "
+        "bfloat16",
+    ]
+    content = recipe.TINY.to_dict()
+    content["semantic"]["num_heads"] = 3
+    refused(recipe.Recipe.from_dict, content, match="hidden_size is .*, which num_heads, 3, does not divide")
+
+
 def test_an_empty_archive_is_no_voice(tmp_path):
     with zipfile.ZipFile(tmp_path / "v.npz", "w"):
         pass

@@ -555,8 +555,18 @@ def test_words_that_cannot_be_read_are_named(recordings, tmp_path, capsys, monke
 
 def test_a_run_keeps_its_recipe(tmp_path):
     Run(tmp_path, TINY)
-    with pytest.raises(ValueError, match="was begun with another recipe"):
+    with pytest.raises(ValueError, match=r"was begun with another recipe, .*\(tokens.* and \d+ more\)"):
         Run(tmp_path, recipe.NANO)
+    more = dataclasses.replace(TINY, fine_training=dataclasses.replace(TINY.fine_training, steps=9))
+    with pytest.raises(ValueError, match=r"\(fine_training.steps is 8, not 9\): pass that one"):
+        Run(tmp_path, more)
+    content = TINY.to_dict()
+    del content["coarse_training"]["copies"]  # written before there were any
+    (tmp_path / "recipe.json").write_text(json.dumps(content))
+    Run(tmp_path, TINY)
+    (tmp_path / "recipe.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"recipe.json is damaged, it is no recipe .*: restore it, or remove it"):
+        Run(tmp_path, TINY)
 
 
 def test_a_damaged_file_of_a_run_is_named(run, tmp_path):

@@ -131,6 +131,16 @@ def check_configs(config: Mapping[str, Any], generation_config: Mapping[str, Any
         raise ValueError("\n".join([*lines, "Fetch the configs again from the source of the weights"]))
 
 
+def contradictions(cfg: GPTConfig | FineConfig | CodecConfig | TokenConfig) -> list[str]:
+    """Say where the fields of a config contradict each other."""
+    if isinstance(cfg, CodecConfig):
+        return _codec_problems(cfg)
+    if isinstance(cfg, TokenConfig):
+        return _token_problems(cfg)
+    section = dataclasses.asdict(cfg)
+    return _fine_problems(section) if isinstance(cfg, FineConfig) else _head_problems(section)
+
+
 def _read(cls: type, section: Mapping[str, Any], fields: dict[str, Field], problems: Callable[[Any], list[str]]) -> Any:
     _refuse(field_problems(section, fields))
     _refuse(problems(section))

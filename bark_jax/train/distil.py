@@ -36,6 +36,7 @@ CLUSTERED = 400_000  # frames at most
 HEARD_AT_ONCE = 32  # recordings
 NO_UNIT = -1
 TO_E = 4 * np.log(10).item()  # from Whisper's log-mels to natural logarithms of power
+SOURCES = "whisper", "cepstra"  # of units
 TEACHER, AGREEMENT = "teacher.npz", "agreement.json"
 
 
@@ -56,8 +57,8 @@ class UnitsTraining:
     seed: int = 0
 
     def __post_init__(self):
-        if self.source not in ("whisper", "cepstra"):
-            raise ValueError(f"units are learnt from {self.source!r}: choose whisper or cepstra")
+        if self.source not in SOURCES:
+            raise ValueError(f"units are learnt from {self.source!r}: choose {' or '.join(SOURCES)}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,18 +8,39 @@ tiny     to test with
 import dataclasses
 from typing import Any
 
+from bark_jax.checkpoints.configs import CODEC_FIELDS, FINE_FIELDS, GPT_FIELDS, TOKEN_FIELDS, contradictions
 from bark_jax.checkpoints.load import id_problems
 from bark_jax.checkpoints.random import SHAPES, TOKENS
 from bark_jax.codec import CodecConfig
 from bark_jax.files import user_path
 from bark_jax.fine import FineConfig
 from bark_jax.gpt import GPTConfig
-from bark_jax.limits import JSON_BYTES, parse_json, read_bytes
+from bark_jax.limits import JSON_BYTES, Choice, Field, Number, build, parse_json, read_bytes, shown
 from bark_jax.tokens import TokenConfig
 from bark_jax.train.codec import CodecTraining
-from bark_jax.train.distil import UnitsTraining
+from bark_jax.train.distil import SOURCES, UnitsTraining
 from bark_jax.train.transformers import Training
 from bark_jax.units import RATE_HZ
+
+FROM_1 = {"steps", "batch", "frames", "width"}  # the other numbers of trainings are 0 or more
+SHARES = {  # of 1 at most
+    "voice_probability", "corruption_rate", "held_out", "disturbed", "heard_part", "discriminators_from", "decoder_from"
+}  # fmt: skip
+WORDS = {"source": Choice(SOURCES), "dtype": Choice(("float32", "bfloat16"))}
+
+
+def training_fields(kind: type) -> dict[str, Field]:
+    """Say which values the fields of a training may have."""
+    return {
+        field.name: WORDS.get(field.name)
+        or Number(int(field.name in FROM_1), 1 if field.name in SHARES else 10**9, whole=field.type is int)
+        for field in dataclasses.fields(kind)
+    }
+
+
+FIELDS = {TokenConfig: TOKEN_FIELDS, CodecConfig: CODEC_FIELDS, GPTConfig: GPT_FIELDS, FineConfig: FINE_FIELDS} | {
+    kind: training_fields(kind) for kind in (UnitsTraining, CodecTraining, Training)
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +59,8 @@ class Recipe:
     fine_training: Training
 
     def __post_init__(self):
-        problems = id_problems(self.tokens, self.semantic, self.coarse, self.fine, self.codec)
+        sizes = self.tokens, self.semantic, self.coarse, self.fine, self.codec
+        problems = [problem for cfg in sizes for problem in contradictions(cfg)] + id_problems(*sizes)
         if self.units_training.source == "whisper" and self.tokens.semantic_rate_hz != RATE_HZ:
             problems.append(f"semantic_rate_hz is {self.tokens.semantic_rate_hz}, the units of Whisper have {RATE_HZ}")
         if problems:
@@ -48,20 +70,32 @@ class Recipe:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Recipe":
-        """Read what `to_dict` made; raises ValueError for fields that no recipe has, or lacks."""
-        kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+    def from_dict(cls, content: Any) -> "Recipe":
+        """Read what `to_dict` made, or JSON made of it. Raises ValueError with all fields that are missing or wrong."""
+        kinds: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(cls)}
+        if not isinstance(content, dict):
+            raise ValueError(f"a recipe is a JSON object, not {shown(content)}")
         if content.keys() != kinds.keys():
-            raise ValueError(f"a recipe has {', '.join(kinds)}, not {', '.join(content)}")
-        try:
-            made = {name: kind(**_tuples(content[name])) for name, kind in kinds.items()}  # type: ignore[operator]
-        except TypeError as error:
-            raise ValueError(f"the recipe has a field that is not known: {error}") from error
+            raise ValueError(f"a recipe has {', '.join(kinds)}, not {', '.join(map(shown, content))}")
+        made, problems = {}, []
+        for name, kind in kinds.items():
+            try:
+                made[name] = build(kind, content[name], FIELDS[kind])
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            raise ValueError("\n".join(problems))
         return cls(**made)
 
-
-def _tuples(section: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in section.items()}
+    def differences(self, other: "Recipe") -> list[str]:
+        """Say which fields another recipe has otherwise, such as "coarse_training.steps is 3000, not 500"."""
+        ours, theirs = self.to_dict(), other.to_dict()
+        return [
+            f"{section}.{name} is {x}, not {theirs[section][name]}"
+            for section, fields in ours.items()
+            for name, x in fields.items()
+            if x != theirs[section][name]
+        ]
 
 
 def small_ids(semantic: int, text: int, codes: int, **others: Any) -> TokenConfig:
@@ -193,9 +227,6 @@ def read(name: str) -> Recipe:
     if not path.is_file():
         raise ValueError(f"config is {name}: choose one of {', '.join(RECIPES)}, or name a JSON file of a recipe")
     try:
-        content = parse_json(read_bytes(path, JSON_BYTES))
+        return Recipe.from_dict(parse_json(read_bytes(path, JSON_BYTES)))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no recipe: it holds a JSON {type(content).__name__}")
-    return Recipe.from_dict(content)
+        raise ValueError(f"{path} is no recipe: {error}") from error

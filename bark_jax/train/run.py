@@ -71,17 +71,28 @@ class Run:
             ValueError: the run was begun with another recipe or another checkpoint, or there is no such checkpoint.
         """
         self.folder, self.recipe, self.source = folder, overrides or recipe, recordings
-        text, path = json.dumps(recipe.to_dict(), indent=1), folder / RECIPE
+        path = folder / RECIPE
 
         def begin_with_recipe() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not path.is_file():
-                write_file(path, text.encode() + b"\n")
+                write_file(path, json.dumps(recipe.to_dict(), indent=1).encode() + b"\n")
 
         hosts.first_alone(begin_with_recipe)
-        if data.read_json(path) != json.loads(text):
-            raise ValueError(f"{folder} was begun with another recipe, {path}: pass that one, or choose another folder")
+        if different := self._recipe_before(path).differences(recipe):
+            named = "; ".join(different[:3]) + f"; and {len(different) - 3} more" * (len(different) > 3)
+            raise ValueError(
+                f"{folder} was begun with another recipe, {path} ({named}): pass that one, or choose another folder"
+            )
         self.begin = self._begun_with(begin)
+
+    @staticmethod
+    def _recipe_before(path: Path) -> Recipe:
+        content = data.read_json(path)
+        try:
+            return Recipe.from_dict(content)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged, it is no recipe ({error}): restore it, or remove it") from error
 
     def _begun_with(self, begin: str | Path | None) -> str | None:
         """Return the checkpoint that the run was begun with, or begin with one."""
