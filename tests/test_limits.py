@@ -466,6 +466,8 @@ def test_all_that_is_wrong_in_a_recipe_is_said_at_once():
         "bfloat16",
     ]
     content = recipe.TINY.to_dict()
+    content["coarse_training"]["seed"] = 2**32 - 1  # as for a generation
+    assert recipe.Recipe.from_dict(content).coarse_training.seed == 2**32 - 1
     content["semantic"]["num_heads"] = 3
     refused(recipe.Recipe.from_dict, content, match="hidden_size is .*, which num_heads, 3, does not divide")
 

@@ -22,17 +22,17 @@ from bark_jax.train.distil import SOURCES, UnitsTraining
 from bark_jax.train.transformers import Training
 from bark_jax.units import RATE_HZ
 
-FROM_1 = {"steps", "batch", "frames", "width"}  # the other numbers of trainings are 0 or more
+FROM_1 = {"steps", "batch", "frames", "width"}  # other numbers of a training are 0 or more
 SHARES = {  # of 1 at most
     "voice_probability", "corruption_rate", "held_out", "disturbed", "heard_part", "discriminators_from", "decoder_from"
 }  # fmt: skip
-WORDS = {"source": Choice(SOURCES), "dtype": Choice(("float32", "bfloat16"))}
+OTHERS = {"source": Choice(SOURCES), "dtype": Choice(("float32", "bfloat16")), "seed": Number(0, 2**32 - 1)}
 
 
 def training_fields(kind: type) -> dict[str, Field]:
     """Say which values the fields of a training may have."""
     return {
-        field.name: WORDS.get(field.name)
+        field.name: OTHERS.get(field.name)
         or Number(int(field.name in FROM_1), 1 if field.name in SHARES else 10**9, whole=field.type is int)
         for field in dataclasses.fields(kind)
     }
