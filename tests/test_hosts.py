@@ -94,7 +94,8 @@ def update(state, batch, moment):
     mean = jax.lax.pmean(batch.mean(), loop.DATA)
     return {"x": state["x"] * 0.5 + mean, "calls": state["calls"]}, {"loss": mean}
 
-before = {4: lambda state: state | {"calls": state["calls"] + number + 1}}
+before = {4: lambda state: state | {"calls": state["calls"] + number + 1},
+          0.6: lambda state: state | {"calls": state["calls"] + 10}}  # before step 5 of 7, too
 state = loop.run(update, lambda: {"x": jnp.float32(number), "calls": jnp.int32(0)}, rows, folder, steps=steps,
                  before=before)
 print("x", float(state["x"]), int(state["calls"]))
@@ -113,7 +114,7 @@ def test_two_processes_go_on_with_what_one_began(tmp_path):
     port = free_port()
     shown = end(*(start("-c", LOOP, 7, tmp_path / "moved", 2, number, port) for number in (0, 1)), code=1)
     lines = [next(line for line in out.splitlines() if line.startswith("x")) for out, _ in shown]
-    assert lines[0] == lines[1] == alone.strip().splitlines()[-1] == "x 18.0234375 1"
+    assert lines[0] == lines[1] == alone.strip().splitlines()[-1] == "x 18.0234375 11"
     assert "OSError: no room" in shown[0][1]
     assert "ValueError: process 0 has stopped: its message says why" in shown[1][1]
     entries = [json.loads(line) for line in (tmp_path / "moved" / "log.jsonl").read_text().splitlines()]

@@ -333,6 +333,21 @@ print("x", float(state["x"]))
     assert train(1, 6, "moved") == train(1, 6, "whole") == "x 8.078125"
 
 
+def test_what_is_done_once_is_done_once(tmp_path):
+    """Before a step, or from a share of the training on; not again by a run that goes on."""
+    done = []
+    before = {2: lambda state: done.append("step 2") or state, 0.5: lambda state: done.append("half") or state}
+
+    def update(state, batch, moment):
+        return {"x": state["x"] + batch.mean()}, {"loss": jnp.float32(0)}
+
+    for steps, expected in ((4, ["step 2", "half"]), (4, []), (9, ["half"])):
+        loop.run(update, lambda: {"x": jnp.float32(0)}, lambda step: np.ones((1, 1), np.float32), tmp_path,
+                 steps=steps, before=before)  # fmt: skip
+        assert done == expected
+        done.clear()
+
+
 def test_batches_of_all_lengths_are_compiled_before_the_first_step(tmp_path, monkeypatch):
     """A length that is not among the first batches is compiled when it comes."""
     lengths, traced, compile_all = (3, 5, 3, 3, 3, 5, 7), [], loop.compile_all

@@ -30,7 +30,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from bark_jax.codec import Chunk, Codec, CodecConfig
-from bark_jax.train import loop, losses, whisper
+from bark_jax.train import loop, losses, steady, whisper
 from bark_jax.train.data import Recordings
 from bark_jax.train.discriminators import Discriminators, codec_losses, own_loss
 from bark_jax.train.units import k_means
@@ -261,20 +261,35 @@ def train(
         }
         return state, jax.lax.pmean(parts, loop.DATA)
 
+    encode = jax.jit(lambda params, x: nnx.merge(graphdef, params).encoder(x[..., None], whole(x)))
+
+    def many_latents(trained: Any, begin: int = 0) -> Float[np.ndarray, "n d"]:
+        """Encode sounds of the recordings, enough to fit codebooks, all but a frame of each, from some sample on."""
+        enough = -(-40 * cfg.codebook_size // (how.batch * how.frames))
+        length = (how.frames - 1) * cfg.hop_length
+        sounds = (batch(how.steps + i)["samples"][:, begin : begin + length] for i in range(enough))
+        return np.concatenate([encode(trained, x) for x in sounds]).reshape(-1, cfg.hidden_size)
+
     def begin_codebooks(state: loop.State) -> loop.State:
         """Begin each codebook as the k-means of what those before it leave of many latents."""
-        trained = jax.device_get(state["params"]["codec"])
-        encode = jax.jit(lambda params, x: nnx.merge(graphdef, params).encoder(x[..., None], whole(x)))
-        enough = -(-40 * cfg.codebook_size // (how.batch * how.frames))
-        latents = np.concatenate([encode(trained, batch(how.steps + i)["samples"]) for i in range(enough)])
-        residual, entries = latents.reshape(-1, cfg.hidden_size), []
+        residual, entries = many_latents(jax.device_get(state["params"]["codec"])), []
         for q in range(cfg.num_quantizers):
             centres, nearest = k_means(residual, cfg.codebook_size, seed=q)
             residual = residual - centres[nearest]
             entries.append(centres)
         return state | {"codebooks": with_counts(jnp.stack(entries), how.batch * how.frames)}
 
-    before = {} if begin else {unquantised_steps: begin_codebooks}
+    def turn(state: loop.State) -> loop.State:
+        """Turn the latents, for which the encoder's training is over, and begin codebooks and moments again."""
+        trained = jax.device_get(state["params"]["codec"])
+        latents = many_latents(trained)
+        shifted = [many_latents(trained, round(shift * cfg.hop_length)) for shift in steady.SHIFTS]
+        codec = nnx.merge(graphdef, jax.tree.map(jnp.asarray, trained))
+        turned = steady.turn(codec, steady.axes(latents, shifted))
+        params = state["params"] | {"codec": nnx.state(turned)}
+        return begin_codebooks(state | {"params": params, "optimizer": optimizer.init(params)})
+
+    before = {} if begin else {unquantised_steps: begin_codebooks, float(how.decoder_from): turn}
     state = loop.run(update, start, batch, folder, steps=how.steps, seconds=how.seconds, before=before)
     codec = nnx.merge(graphdef, state["params"]["codec"])
     codec.quantizer.codebooks[...] = state["codebooks"]["entries"]

@@ -154,7 +154,7 @@ def run(
     *,
     steps: int,
     seconds: float | None = None,
-    before: Mapping[int, Callable[[State], State]] | None = None,
+    before: Mapping[int | float, Callable[[State], State]] | None = None,
 ) -> State:
     """Run `update` for `steps` steps, from the last checkpoint in `folder` if there is one; return the state.
 
@@ -166,7 +166,8 @@ def run(
             or as many as can have equal parts. It is called in a thread, while the device is busy. Of several
             processes each makes all of it, and uses its own rows.
         seconds: stop after so much time, if the steps are not done by then; an interrupted run goes on counting.
-        before: what is done to the state, once, before a certain step.
+        before: what is done to the state, once: before a certain step (int), or as soon as a share of the training
+            is done (float).
 
     Ctrl-C saves a checkpoint first, and so do errors that leave the state whole; not with several processes, which
     may be at different steps. `folder` gets `state/` and `log.jsonl`, a line of mean losses for each `REPORT_STEPS`
@@ -209,6 +210,8 @@ def run(
             ) as bar,
         ):
             step, ready, spent, is_due = first, pool.submit(batch, first), 0.0, False
+            reached = log.elapsed / seconds if seconds and first else -1.0
+            reached = max((first - 1) / steps, hosts.agreed((reached, False))[0])
             try:
                 while True:
                     if is_alone or (step - first) % AHEAD_STEPS == 0:  # to agree, processes wait for their devices
@@ -220,8 +223,10 @@ def run(
                     progress = max(step / steps, float(spent))
                     if progress >= 1:
                         break
-                    if before and step in before:
-                        at = at | {"state": hosts.put_whole(before[step](at["state"]), whole)}
+                    for when, change in (before or {}).items():
+                        if step == when if isinstance(when, int) else reached < when <= progress:
+                            at = at | {"state": hosts.put_whole(change(at["state"]), whole)}
+                    reached = progress
                     now, ready = ready.result(), pool.submit(batch, step + 1)
                     program = programs.get(shape_of(now), jitted)
                     at, losses = program(at, hosts.put_rows(now, shared), np.float32(progress))
