@@ -1,11 +1,13 @@
-"""Learn the encoder of units from Whisper: a small network names the clusters of what a large one hears.
+"""Learn the encoder of units: a small network names the phones of a recording, or what a large network hears.
 
-    recordings ─▶ log-mels ─▶ Whisper's encoder ─▶ last features ─▶ PCA to 64 ─▶ k-means ─▶ clusters (t,)
-                     └──────▶ UnitEncoder ───────────────────────────────────────────────▶ units (t,)
+    phones and pitch of recordings ─────────────────────────────────────────────▶ units (t,)     `phones.py`
+    recordings ─▶ log-mels ─▶ Whisper's encoder ─▶ PCA to 64 ─▶ k-means ─▶ clusters, units (t,)
+                     └──────▶ UnitEncoder ──────────────────────────────────────▶ units (t,)
 
-Whisper learnt to write down what anybody says, so its features say much of the phones and little of the voice:
-with cepstra a unit says both. Half of what the small encoder learns from is disturbed, by noise, by another tone
-and by another length of the throat, so that it hears the same in voices that it has not met.
+Where nothing says which phones are spoken, Whisper is asked. It learnt to write down what anybody says, so its features
+say much of the phones and little of the voice: with cepstra a unit says both. Half of what the small encoder learns
+from is disturbed, by noise, by another tone and by another length of the throat, so that it hears the same in voices
+that it has not met.
 
 Reference: the units are those of HuBERT's second round, arXiv 2106.07447, with Whisper in the place of the first.
 Letters: b batch, s frames at 100 Hz, t frames at 50 Hz, m mel bands, d width of the features.
@@ -14,6 +16,7 @@ Letters: b batch, s frames at 100 Hz, t frames at 50 Hz, m mel bands, d width of
 import dataclasses
 import functools
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from tqdm import tqdm
 from bark_jax.files import write_file
 from bark_jax.train import hosts, loop, whisper
 from bark_jax.train.data import Recordings
+from bark_jax.train.phones import Inventory, Phones
 from bark_jax.train.units import k_means, nearest
 from bark_jax.units import RATE_HZ, SILENCE_S, UnitEncoder, log_mels
 
@@ -36,15 +40,15 @@ CLUSTERED = 400_000  # frames at most
 HEARD_AT_ONCE = 32  # recordings
 NO_UNIT = -1
 TO_E = 4 * np.log(10).item()  # from Whisper's log-mels to natural logarithms of power
-SOURCES = "whisper", "cepstra"  # of units
-TEACHER, AGREEMENT = "teacher.npz", "agreement.json"
+SOURCES = "phones", "whisper", "cepstra"  # of units
+TEACHER, NAMES, AGREEMENT = "teacher.npz", "names.json", "agreement.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class UnitsTraining:
     """Hold how the encoder of units is trained."""
 
-    source: str = "whisper"  # or cepstra: no encoder then, and nothing to train
+    source: str = "whisper"  # phones, where recordings have them; or cepstra: no encoder then, and nothing to train
     hours: float = 6.0  # of recordings that are listened to, at most
     held_out: float = 0.02  # of these, for the agreement that is told
     steps: int = 3_000
@@ -77,41 +81,78 @@ class Teacher:
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
-    """Hold recordings as they are heard: log-mels (s, m) and features (t, d), s = 2 t, in half precision."""
+class Named:
+    """Hold recordings as the encoder meets them: log-mels (2 t, m) in half precision, and their units (t,)."""
 
     mels: list[np.ndarray]
-    features: list[np.ndarray]
+    units: list[np.ndarray]
 
-    def __getitem__(self, part: slice) -> "Heard":
-        return Heard(self.mels[part], self.features[part])
+    def __getitem__(self, part: slice) -> "Named":
+        return Named(self.mels[part], self.units[part])
 
 
-def listen(recordings: Recordings, chosen: Int[np.ndarray, " r"]) -> Heard:
-    """Let Whisper's encoder hear recordings, each followed by silence."""
+def name_by_phones(recordings: Recordings, chosen: Int[np.ndarray, " r"], phones: Sequence[Phones], k: int) -> Named:
+    """Let phones name the units of recordings.
+
+    Args:
+        phones: those of all recordings, and of any other texts after them.
+
+    Raises:
+        ValueError: the phones need more than k units.
+    """
+    inventory = Inventory.of(phones)
+    if len(inventory.names) > k:
+        raise ValueError(
+            f"{len(inventory.first)} phones need {len(inventory.names)} units, and semantic_vocab_size of the recipe "
+            f"is {k}: raise it"
+        )
+    hear = jax.jit(lambda samples: (log_mels(samples, recordings.sample_rate).astype(jnp.float16),))
+    named = Named([], [])
+    for i, (t, mels) in zip(chosen, listen(recordings, chosen, hear), strict=True):
+        named.units.append(inventory.units(phones[i])[:t])
+        named.mels.append(mels[: 2 * len(named.units[-1])])
+    return named
+
+
+def name_by_whisper(recordings: Recordings, chosen: Int[np.ndarray, " r"], k: int, seed: int, folder: Path) -> Named:
+    """Find clusters of what Whisper's encoder hears in recordings; `folder` gets what makes them."""
     graphdef, state = nnx.split(whisper.load())
-    rate = recordings.sample_rate
 
     @jax.jit
     def hear(state: Any, samples: Float[Array, "b n"]) -> tuple[Array, Array]:
-        mels = log_mels(samples, rate)
+        mels = log_mels(samples, recordings.sample_rate)
         return mels.astype(jnp.float16), nnx.merge(graphdef, state)(mels)[-1].astype(jnp.float16)
 
+    mels, features = [], []
+    for t, its_mels, its_features in listen(recordings, chosen, functools.partial(hear, state)):
+        mels.append(its_mels[: 2 * t])
+        features.append(its_features[:t])
+    teacher = cluster(np.concatenate(features), k, seed)
+    hosts.first_alone(lambda: np.savez(folder / TEACHER, **dataclasses.asdict(teacher)))
+    units = load_teacher(folder).units(np.concatenate(features))
+    return Named(mels, np.split(units, np.cumsum([len(x) for x in features])[:-1]))
+
+
+def listen(
+    recordings: Recordings, chosen: Int[np.ndarray, " r"], hear: Callable[[np.ndarray], tuple[Array, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    """Hear recordings, each followed by silence; yield how many units each has, and what is heard of it.
+
+    Raises:
+        ValueError: one is too long for Whisper.
+    """
+    rate = recordings.sample_rate
     seconds = np.ceil(recordings.lengths[chosen].max() / rate + SILENCE_S)
     if seconds > whisper.LONGEST_S:
         raise ValueError(f"a recording is {seconds:.0f} s long, units are learnt from {whisper.LONGEST_S} s at most")
-    heard = Heard([], [])
     for first in tqdm(range(0, len(chosen), HEARD_AT_ONCE), "listen", unit="batch"):
         sounds = [recordings[int(i)] for i in chosen[first : first + HEARD_AT_ONCE]]
         batch = np.zeros((HEARD_AT_ONCE, int(seconds * rate)), np.float32)
         for row, sound in zip(batch, sounds):
             row[: len(sound)] = sound
-        mels, features = (np.asarray(x) for x in hear(state, batch))
+        heard = [np.asarray(x) for x in hear(batch)]
         for i, sound in enumerate(sounds):
-            t = len(sound) * RATE_HZ // rate
-            heard.mels.append(mels[i, : 2 * t])
-            heard.features.append(features[i, :t])
-    return heard
+            yield len(sound) * RATE_HZ // rate, *(x[i] for x in heard)
 
 
 def cluster(features: Float[np.ndarray, "n d"], k: int, seed: int) -> Teacher:
@@ -171,22 +212,30 @@ def score(encoder: UnitEncoder, mels: Float[Array, "b s m"], units: Int[Array, "
     return loss, {"loss": loss, "accuracy": right}
 
 
-def train(recordings: Recordings, k: int, how: UnitsTraining, folder: Path) -> UnitEncoder:
-    """Train an encoder of k units; resume from `folder`, which also gets the log, the teacher and the agreement.
+def train(
+    recordings: Recordings, k: int, how: UnitsTraining, folder: Path, phones: Sequence[Phones] | None = None
+) -> UnitEncoder:
+    """Train an encoder of k units; resume from `folder`, which also gets the log, what names units, and the agreement.
+
+    Args:
+        phones: those of all recordings, and of any other texts after them; None: Whisper is asked.
 
     Raises:
-        ValueError: Whisper's weights are not installed, or the recordings are too few or too long.
+        ValueError: Whisper's weights are not installed, the phones need more units, or the recordings are too few
+            or too long.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(how.seed).permutation(len(recordings))
     hours = np.cumsum(recordings.lengths[order]) / recordings.sample_rate / 3600
-    heard = listen(recordings, order[: max(2, int(np.searchsorted(hours, how.hours)))])
-    teacher = cluster(np.concatenate(heard.features), k, how.seed)
-    hosts.first_alone(lambda: np.savez(folder / TEACHER, **dataclasses.asdict(teacher)))
-    teacher = load_teacher(folder)
-    count = max(1, int(how.held_out * len(heard.mels)))
-    unseen, heard = heard[:count], heard[count:]
-    units = np.split(teacher.units(np.concatenate(heard.features)), np.cumsum([len(x) for x in heard.features])[:-1])
+    chosen = order[: max(2, int(np.searchsorted(hours, how.hours)))]
+    if phones is None:
+        named = name_by_whisper(recordings, chosen, k, how.seed, folder)
+    else:
+        named = name_by_phones(recordings, chosen, phones, k)
+        names = json.dumps(Inventory.of(phones).names, ensure_ascii=False).encode() + b"\n"
+        hosts.first_alone(lambda: write_file(folder / NAMES, names, force=True))
+    count = max(1, int(how.held_out * len(named.mels)))
+    unseen, named = named[:count], named[count:]
 
     model = UnitEncoder(k, how.width, rngs=nnx.Rngs(how.seed))
     graphdef, params = nnx.split(model)
@@ -206,26 +255,26 @@ def train(recordings: Recordings, k: int, how: UnitsTraining, folder: Path) -> U
         params, moments = loop.descend(optimizer, gradients, state["params"], state["optimizer"], rate)
         return {"params": params, "optimizer": moments}, jax.lax.pmean(losses, loop.DATA)
 
-    batch = functools.partial(cut, heard.mels, units, how)
+    batch = functools.partial(cut, named.mels, named.units, how)
     state = loop.run(update, start, batch, folder, steps=how.steps, seconds=how.seconds)
     encoder = nnx.merge(graphdef, state["params"])
-    found = agreement(encoder, teacher, unseen)
+    found = agreement(encoder, unseen)
     line = json.dumps({"agreement": found}).encode() + b"\n"
     hosts.first_alone(lambda: write_file(folder / AGREEMENT, line, force=True))
-    print(f"units: {found:.1%} of the frames of {count} recordings held out are named as by the teacher", flush=True)
+    print(f"units: {found:.1%} of the frames of {count} recordings held out are named right", flush=True)
     return encoder
 
 
-def agreement(encoder: UnitEncoder, teacher: Teacher, heard: Heard) -> float:
-    """Return the share of frames that the encoder names as the teacher does."""
+def agreement(encoder: UnitEncoder, named: Named) -> float:
+    """Return the share of units that the encoder names."""
     score_row = nnx.jit(score)
-    longest = max(len(x) for x in heard.features)
+    longest = max(len(x) for x in named.units)
     right = total = 0.0
-    for mels, features in zip(heard.mels, heard.features):
-        units = np.pad(teacher.units(features), (0, longest - len(features)), constant_values=NO_UNIT)
+    for mels, units in zip(named.mels, named.units):
+        padded_units = np.pad(units, (0, longest - len(units)), constant_values=NO_UNIT)
         padded = np.pad(mels, ((0, 2 * longest - len(mels)), (0, 0)), constant_values=mels.min())
-        _, found = score_row(encoder, jnp.asarray(padded[None], jnp.float32), jnp.asarray(units[None]))
-        right, total = right + float(found["accuracy"]) * len(features), total + len(features)
+        _, found = score_row(encoder, jnp.asarray(padded[None], jnp.float32), jnp.asarray(padded_units[None]))
+        right, total = right + float(found["accuracy"]) * len(units), total + len(units)
     return right / total
 
 

