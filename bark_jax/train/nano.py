@@ -21,11 +21,12 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.console import path, run_command
 from bark_jax.files import write_file
-from bark_jax.train import data, evaluate, judges, loop, recipe, teacher, texts
+from bark_jax.train import data, evaluate, judges, kokoro, loop, recipe, teacher, texts
 from bark_jax.train.run import PARTS, PREPARED, Run
 from bark_jax.voices import DESCRIPTIONS, LISTING
 
-VOICES = tuple(teacher.SPEAKERS)[:8]
+VOICES = tuple(kokoro.SPEAKERS)[:8]
+RECORDED = 3_000  # of the texts, the first ones: of the others the semantic stage learns the phones
 SAMPLE = "Hello, my name is bark."
 # What the teacher reads to be continued as a voice; the last two seconds of it count most.
 VOICE_TEXT = "The rainbow is a division of white light into many beautiful colors."
@@ -46,8 +47,8 @@ without a download. Do not expect the quality of `suno/bark`.
 
 - **Use**: `bark_jax.load("assets/nano")`, or `transformers.BarkModel.from_pretrained` on this folder.
 - **Text**: letters, digits, `, . ? !`; up to {letters} letters at once.
-- **Data**: {recordings:,} sentences ({hours:.1f} hours) read by the teacher: examples of WordNet, everyday words in
-  patterns and in any order (`bark_jax/train/texts.py`).
+- **Data**: {recordings:,} sentences ({hours:.1f} hours) read by the teacher, and the phones of {others:,} more for the
+  semantic stage: examples of WordNet, everyday words in patterns and in any order (`bark_jax/train/texts.py`).
 - **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again. {differences}
 
 ## Voices
@@ -88,7 +89,7 @@ terms. Apache 2.0 and MIT allow any use of the teacher and its output. The notic
 
 The texts are usage examples of WordNet 3.0 (copyright 2006 by Princeton University), whose licence allows use, copying,
 modification and distribution for any purpose without fee, provided that its notice appears: it stands in `NOTICE` too.
-The units were learnt from the encoder of OpenAI's Whisper tiny.en (MIT).
+The codec's loss listens with the encoder of OpenAI's Whisper tiny.en (MIT).
 """
 
 
@@ -117,7 +118,7 @@ def make(
     write_file(work / "judgement.json", json.dumps(found, indent=1).encode() + b"\n", force=True)
     save_logs(run, found, checkpoint)
     write_file(checkpoint / "README.md", card(run, found, machine, differences).encode(), force=True)
-    write_file(checkpoint / "NOTICE", teacher.NOTICE.encode(), force=True)
+    write_file(checkpoint / "NOTICE", kokoro.NOTICE.encode(), force=True)
     shutil.copytree(checkpoint, output, dirs_exist_ok=True)
     print(*evaluate.report(found), f"{output}: written", sep="\n")
 
@@ -129,7 +130,8 @@ def trained(work: Path) -> Run:
     else:
         readable = teacher.can_read()
         training = texts.training_texts(without=judges.judged_texts(), readable=readable)
-        teacher.record(texts.training_lines(training, tuple(teacher.SPEAKERS)), work / "recordings")
+        lines = texts.training_lines(training, tuple(kokoro.SPEAKERS))
+        teacher.record(lines, work / "recordings", recorded=RECORDED)
         run = Run(work, recipe.NANO, work / "recordings")
     for part in PARTS:
         getattr(run, part)()
@@ -150,7 +152,7 @@ def save_voices(bark: Bark, recordings: Path, folder: Path) -> None:
             data.write_npy(folder / file, [array], np.int32)
             listing[name][prompt] = str(file)
         pace = len(entry.text) * bark.tokens.semantic_rate_hz / len(voice.semantic)
-        descriptions[name] = f"{teacher.SPEAKERS[name].description}, {pace:.0f} letters a second"
+        descriptions[name] = f"{kokoro.SPEAKERS[name].description}, {pace:.0f} letters a second"
     for file, content in ((LISTING, listing), (DESCRIPTIONS, descriptions)):
         write_file(folder / file, json.dumps(content, indent=2).encode() + b"\n", force=True)
 
@@ -197,13 +199,14 @@ def card(run: Run, found: dict[str, Any], machine: str, differences: str) -> str
         speakers=len(set(prepared.speakers)),
         letters=run.recipe.tokens.max_input_semantic_length,
         recordings=len(prepared),
+        others=max(0, len(run.phones) - len(prepared)),
         hours=prepared.lengths.sum() / prepared.sample_rate / 3600,
         voices="\n".join(f"| `{name}` | {description} |" for name, description in descriptions.items()),
         training="\n".join(rows),
         machine=machine,
         differences=differences,
         judgement="\n".join(evaluate.report(found)),
-        notice="\n".join(f"> {line}" for line in teacher.NOTICE.splitlines()) + "\n",
+        notice="\n".join(f"> {line}" for line in kokoro.NOTICE.splitlines()) + "\n",
     )
 
 
