@@ -183,7 +183,7 @@ class Reader:
         for package in ("onnx", "onnxruntime"):
             if importlib.util.find_spec(package) is None:
                 raise ValueError(f"the teacher needs the package {package}: pip install 'bark-jax[teacher]'")
-        import onnx.utils
+        import onnx.utils  # type: ignore[import-not-found]
         import onnxruntime
 
         self.vocabulary = read_vocabulary()
