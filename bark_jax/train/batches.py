@@ -269,11 +269,15 @@ def last_with_first_head(tokens: TokenConfig) -> int:
 def coarse_batches(
     data: Tokens, tokens: TokenConfig, *, batch: int, voice_probability: float, corruption_rate: float, seed: int
 ) -> Callable[[int], Batch]:
-    """Return what makes the batch of a step, each example a window of generation, from `last_with_first_head` on."""
+    """Return what makes the batch of a step, each example a window of generation, from `last_with_first_head` on.
+
+    Rows are corrupted at rates from 0 to `corruption_rate`: where few codes before can be believed, units have to be.
+    """
     tables, voices = CoarseTables.make(data, tokens), Voices(data.speakers, voice_probability)
     ids = np.array([coarse.steps_for(len(units), tokens) for units in data.semantic])
     windows = np.maximum(1, -(-ids // tokens.sliding_window_len))
     first = np.minimum(windows - 1, last_with_first_head(tokens))
+    rates = np.linspace(0, corruption_rate, batch, dtype=np.float32)[:, None]
 
     def make(step: int) -> Batch:
         rng = np.random.default_rng((seed, step))
@@ -283,7 +287,7 @@ def coarse_batches(
         made = coarse_batch(tables, tokens, chosen, voice, number, place)
         key = jax.random.fold_in(jax.random.key(seed), step)
         ids = {"first": tokens.coarse_offset(0), "size": tokens.codebook_size, "blocks": tokens.n_coarse_codebooks}
-        return made | {"inputs": corrupt(made["inputs"], corruption_rate, key, **ids)}
+        return made | {"inputs": corrupt(made["inputs"], rates, key, **ids)}
 
     return make
 

@@ -177,7 +177,7 @@ NANO = recipe(
     semantic_training=Training(
         steps=8_000, batch=32, rate=1.5e-3, dtype="bfloat16", corruption_rate=0.15, lookahead_weight=0.3
     ),
-    coarse_training=Training(steps=3_000, batch=16, dtype="bfloat16", corruption_rate=0.1, copies=6),
+    coarse_training=Training(steps=3_000, batch=16, dtype="bfloat16", corruption_rate=0.8, copies=6),
     fine_training=Training(steps=3_000, batch=16, dtype="bfloat16", copies=6),
 )
 SMALL = Recipe(

@@ -32,6 +32,7 @@ from bark_jax.train.batches import IGNORED, Tokens
 
 LOOKAHEAD = 8  # semantic tokens: 0.16 s
 SINUSOIDS_HZ = (0.1, 25.0)
+FIRST_WEIGHT = 3.0  # of the first codebook in the coarse loss: it holds what is said, the others how it sounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Training:
     rate: float = 2e-3
     decay: float = 0.05
     voice_probability: float = 0.7  # how often an example continues a voice
-    corruption_rate: float = 0.0  # the share of input tokens that random ones replace
+    corruption_rate: float = 0.0  # the share of input tokens that random ones replace; for coarse, the most in a row
     copies: int = 0  # perturbed copies of the recordings to learn from, see data.PerturbedCopy
     lookahead_weight: float = 0.0  # of the loss of the token `LOOKAHEAD` places later
     seconds: float | None = None  # the most that training may take
@@ -62,9 +63,11 @@ def next_logits(model: GPT, prompt: Int[Array, "b k p"], inputs: Int[Array, "b t
     return model.logits(hidden_states(model, prompt, inputs))
 
 
-def cross_entropy(logits: Float[Array, "*s v"], targets: Int[Array, "*s"]) -> tuple[Array, dict[str, Array]]:
+def cross_entropy(
+    logits: Float[Array, "*s v"], targets: Int[Array, "*s"], weights: Float[Array, "*s"] | float = 1.0
+) -> tuple[Array, dict[str, Array]]:
     """Average over the targets of all devices; return the loss, and the two figures to report."""
-    counts = (targets != IGNORED).astype(jnp.float32)
+    counts = weights * (targets != IGNORED).astype(jnp.float32)
     target = jnp.maximum(targets, 0)
     total = jax.lax.psum(counts.sum(), loop.DATA) / jax.lax.psum(1.0, loop.DATA)
     loss = jnp.sum(counts * optax.softmax_cross_entropy_with_integer_labels(logits, target)) / total
@@ -91,7 +94,7 @@ def semantic_loss(
 
 
 def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, step: Array) -> Any:
-    """Score against the codebook's own entries alone, as generation does."""
+    """Score against the codebook's own entries alone, as generation does; the first codebook counts most."""
     logits, targets = next_logits(model, batch["prompt"], batch["inputs"]), batch["targets"]
     codebook = jnp.maximum(targets - tokens.coarse_offset(0), 0) // tokens.codebook_size
     first = tokens.coarse_offset(0) + codebook * tokens.codebook_size
@@ -103,7 +106,8 @@ def coarse_loss(model: GPT, batch: Any, tokens: TokenConfig, step: Array) -> Any
         range(1, tokens.n_coarse_codebooks),
         of_codebook[0],
     )
-    return cross_entropy(own, jnp.where(targets == IGNORED, IGNORED, targets - first))
+    weights = jnp.where(codebook == 0, FIRST_WEIGHT, 1.0)
+    return cross_entropy(own, jnp.where(targets == IGNORED, IGNORED, targets - first), weights)
 
 
 def fine_loss(model: FineModel, batch: Any, tokens: TokenConfig, step: Array) -> Any:
