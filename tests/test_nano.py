@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -113,6 +114,9 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
 
     card = (output / "README.md").read_text()
     assert "- **Data**: 8 sentences (" in card
+    names = json.loads((output / "units.json").read_text())
+    assert names[0] == "silence"
+    assert 50 < len(names) <= 512
     assert re.search(r"and the phones of [4-9] more for the", card)
     assert "On a test." in card
     assert "They are those of a test." in card

@@ -50,7 +50,8 @@ def test_files_become_one_in_the_order_of_the_recordings(tmp_path):
     every = {name: spoken(name, 100) for name in ("1", "2", "3")}
     for name, said in every.items():
         (tmp_path / "phones" / f"{name}.json").write_bytes(said.to_json())
-    phones.prepare(tmp_path, tmp_path / "prepared", ["3", "1"])
+    (tmp_path / "metadata.csv").write_text("3|Sah\n1|Sah\n")
+    phones.prepare(tmp_path, tmp_path / "prepared")
     found = phones.open_prepared(tmp_path / "prepared")
     assert [each.speaker for each in found] == ["3", "1", "2"]
     for each in found:
@@ -58,12 +59,13 @@ def test_files_become_one_in_the_order_of_the_recordings(tmp_path):
         assert (each.text, each.phones) == (wanted.text, wanted.phones)
         np.testing.assert_allclose(each.ends_s, wanted.ends_s, atol=1e-3)
         np.testing.assert_allclose(each.pitch_hz, wanted.pitch_hz, atol=0.5)
+    (tmp_path / "metadata.csv").write_text("3|Sah\n4|Sah\n")
     with pytest.raises(ValueError, match=r"phones has no 4\.json: give phones to all recordings or to none"):
-        phones.prepare(tmp_path, tmp_path / "prepared", ["3", "4"])
+        phones.prepare(tmp_path, tmp_path / "prepared")
 
 
 def test_without_phones_there_is_nothing(tmp_path):
-    phones.prepare(tmp_path, tmp_path / "prepared", ["1"])
+    phones.prepare(tmp_path, tmp_path / "prepared")
     assert phones.open_prepared(tmp_path / "prepared") == []
 
 

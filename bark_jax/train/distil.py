@@ -41,7 +41,7 @@ HEARD_AT_ONCE = 32  # recordings
 NO_UNIT = -1
 TO_E = 4 * np.log(10).item()  # from Whisper's log-mels to natural logarithms of power
 SOURCES = "phones", "whisper", "cepstra"  # of units
-TEACHER, NAMES, AGREEMENT = "teacher.npz", "names.json", "agreement.json"
+TEACHER, AGREEMENT = "teacher.npz", "agreement.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +215,7 @@ def score(encoder: UnitEncoder, mels: Float[Array, "b s m"], units: Int[Array, "
 def train(
     recordings: Recordings, k: int, how: UnitsTraining, folder: Path, phones: Sequence[Phones] | None = None
 ) -> UnitEncoder:
-    """Train an encoder of k units; resume from `folder`, which also gets the log, what names units, and the agreement.
+    """Train an encoder of k units; resume from `folder`, which also gets the log, clusters, and the agreement.
 
     Args:
         phones: those of all recordings, and of any other texts after them; None: Whisper is asked.
@@ -232,8 +232,6 @@ def train(
         named = name_by_whisper(recordings, chosen, k, how.seed, folder)
     else:
         named = name_by_phones(recordings, chosen, phones, k)
-        names = json.dumps(Inventory.of(phones).names, ensure_ascii=False).encode() + b"\n"
-        hosts.first_alone(lambda: write_file(folder / NAMES, names, force=True))
     count = max(1, int(how.held_out * len(named.mels)))
     unseen, named = named[:count], named[count:]
 

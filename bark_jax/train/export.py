@@ -22,14 +22,14 @@ from bark_jax.train.recipe import Recipe
 from bark_jax.train.units import Cepstra
 from bark_jax.units import UnitEncoder
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, UNIT_NAMES = "model.safetensors", "units.json"
 
 
 def write_checkpoint(
     output: Path,
     recipe: Recipe,
     networks: Mapping[str, Any],
-    found_units: Cepstra | UnitEncoder,
+    found_units: tuple[Cepstra | UnitEncoder, list[str] | None],
     *,
     dtype: Any,
     generation: Mapping[str, float],
@@ -38,6 +38,7 @@ def write_checkpoint(
 
     Args:
         networks: by the names of their stages.
+        found_units: what finds units in a recording, and a name for each unit if they have names.
         dtype: of the networks' weights; units are float16.
         generation: temperatures to state, by the names of `TokenConfig`.
     """
@@ -56,8 +57,11 @@ def write_checkpoint(
         TOKENIZER_FILES[0]: letters_tokenizer().to_str(pretty=True),
         TOKENIZER_FILES[2]: json.dumps(special, indent=2),
     }
+    encoder, names = found_units
+    if names:
+        contents[UNIT_NAMES] = json.dumps(names, ensure_ascii=False, indent=0)
     for name, content in contents.items():
         end = "" if name == TOKENIZER_FILES[0] else "\n"
         write_file(output / name, f"{content}{end}".encode(), force=True)
     write_safetensors(made, output / WEIGHTS)
-    units.save(found_units, output, np.float16)
+    units.save(encoder, output, np.float16)

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bark_jax.files import write_file
-from bark_jax.train.data import read_json
+from bark_jax.train.data import read_json, read_metadata
 from bark_jax.units import RATE_HZ
 
 FOLDER, PREPARED = "phones", "phones.jsonl"
@@ -94,15 +94,16 @@ def parse(content: Any, name: object) -> Phones:
     return found
 
 
-def prepare(folder: Path, output: Path, ids: Sequence[str]) -> None:
-    """Put the phones of a folder of recordings, if it has any, into one file: those of `ids` first, then all others.
+def prepare(folder: Path, output: Path) -> None:
+    """Put the phones of a folder of recordings, if it has any, into one file: those of its recordings first.
 
     Raises:
-        ValueError: a file is damaged, or not all of `ids` have one.
+        ValueError: a file is damaged, or not all recordings have one.
     """
     paths = {path.stem: path for path in sorted((folder / FOLDER).glob("*.json"))}
     if not paths:
         return
+    ids = [entry.name for entry in read_metadata(folder)]
     missing = [name for name in ids if name not in paths]
     if missing:
         raise ValueError(f"{folder / FOLDER} has no {missing[0]}.json: give phones to all recordings or to none")

@@ -129,12 +129,8 @@ class Run:
             return found
         if source is None:
             raise ValueError(f"{self.folder} has no recordings yet: name a folder of them with --data")
-
-        def prepare() -> None:
-            phones.prepare(source, prepared, [entry.name for entry in data.read_metadata(source)])
-            data.prepare(source, prepared, rate)
-
-        hosts.first_alone(prepare)
+        hosts.first_alone(lambda: phones.prepare(source, prepared))
+        hosts.first_alone(lambda: data.prepare(source, prepared, rate))
         return data.Recordings.open(prepared)
 
     @functools.cached_property
@@ -349,7 +345,8 @@ class Run:
             ValueError: a part is not there yet.
         """
         parts = {stage.name: self._needed(stage.name) for stage in STAGES}
-        write_checkpoint(output, self.recipe, parts, self.units(), dtype=dtype, generation=generation or {})
+        names = Inventory.of(self.phones).names if self.phones else None
+        write_checkpoint(output, self.recipe, parts, (self.units(), names), dtype=dtype, generation=generation or {})
 
 
 def ids_or_none(text: str, tokenizer: Any, tokens: TokenConfig) -> np.ndarray | None:
