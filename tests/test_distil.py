@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from bark_jax import units as own
-from bark_jax.train import data, distil, loop, recipe, whisper
+from bark_jax.train import data, distil, loop, phones, recipe, whisper
 from bark_jax.train import units as training_units
 from bark_jax.train.phones import Inventory, Phones
 from bark_jax.train.run import Run
@@ -66,6 +67,40 @@ def test_an_encoder_learns_the_units_of_phones(recordings, tmp_path, monkeypatch
         distil.train(recordings, 36, HOW, tmp_path / "other", every)
 
 
+def with_source(source: str) -> recipe.Recipe:
+    tokens = dataclasses.replace(recipe.TINY.tokens, semantic_rate_hz=50.0)
+    how = dataclasses.replace(HOW, source=source, steps=2)
+    return dataclasses.replace(recipe.TINY, units_training=how, tokens=tokens)
+
+
+def test_the_semantic_stage_learns_phones_that_were_never_recorded(recordings, tmp_path, monkeypatch, capsys):
+    every = [
+        Phones("ab" * (i + 1), f"s{i % 2}", ["", "s", "f"], 0.2 * np.array([1, 2, 4]), np.zeros(40)) for i in range(12)
+    ]
+    shutil.copytree(recordings.folder, tmp_path / "prepared")
+    (tmp_path / "prepared" / phones.PREPARED).write_bytes(b"".join(each.to_json() for each in every))
+    run = Run(tmp_path, with_source("phones"))
+    tokens = run.tokens(codes=False)
+    assert len(run.recordings) == 10 < len(tokens) == 12
+    assert tokens.speakers[9:] == ["s1", "s0", "s1"]
+    names = Inventory.of(every).names
+    for units in tokens.semantic:
+        assert [names[unit].split()[0] for unit in units] == ["silence"] * 10 + ["s"] * 10 + ["f"] * 20
+    assert len({ids.tobytes() for ids in tokens.ids}) == 12
+    assert isinstance(run.units(), own.UnitEncoder)  # whisper is not asked
+    assert not (tmp_path / "units" / distil.TEACHER).exists()
+    begun = Run(tmp_path / "other", with_source("phones"), begin="assets/nano")
+    (tmp_path / "other" / "prepared").symlink_to(tmp_path / "prepared")
+    assert begun.phones == []  # the units are those of the checkpoint
+    (tmp_path / "prepared" / phones.PREPARED).unlink()
+    monkeypatch.setattr(whisper, "is_installed", lambda: False)
+    without = Run(tmp_path / "without", with_source("phones"))
+    (tmp_path / "without" / "prepared").symlink_to(tmp_path / "prepared")
+    assert isinstance(without.units(), training_units.Cepstra)
+    shown = capsys.readouterr().out
+    assert "the recordings have no phones" in shown
+
+
 def test_what_is_disturbed_is_still_there():
     mels = own.log_mels(0.1 * jax.random.normal(jax.random.key(1), (16, 12_000)), 24_000)
     moved = distil.disturb(mels, jax.random.key(0), 0.5)
@@ -88,12 +123,7 @@ def test_a_cut_holds_log_mels_beside_their_units():
 
 def test_without_whisper_units_are_those_of_cepstra(recordings, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(whisper, "is_installed", lambda: False)
-    chosen = dataclasses.replace(
-        recipe.TINY,
-        units_training=distil.UnitsTraining(),
-        tokens=dataclasses.replace(recipe.TINY.tokens, semantic_rate_hz=50.0),
-    )
-    run = Run(tmp_path, chosen)
+    run = Run(tmp_path, with_source("whisper"))
     (tmp_path / "prepared").symlink_to(recordings.folder)
     assert isinstance(run.units(), training_units.Cepstra)
     assert "which say as much about the speaker" in capsys.readouterr().out

@@ -152,7 +152,7 @@ class Run:
     def _find_units(self) -> Cepstra | UnitEncoder:
         tokens, how, folder = self.recipe.tokens, self.recipe.units_training, self.folder / "units"
         if how.source == "phones" and not self.phones:
-            print("the recordings have no phones: the units are clusters of what Whisper hears", flush=True)
+            print("the recordings have no phones: Whisper is asked instead", flush=True)
         if self.phones or (how.source != "cepstra" and whisper.is_installed()):
             return distil.train(self.recordings, tokens.semantic_vocab_size, how, folder, self.phones or None)
         if how.source != "cepstra":
