@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bark_jax.train import phones
+from bark_jax.train import data, phones
 from bark_jax.train.phones import Inventory, Phones
 
 
@@ -38,6 +38,28 @@ def test_a_pitch_goes_on_where_there_is_none():
     np.testing.assert_array_equal(said.steady_pitch_hz, [100, 100, 150, 200, 200])
     whispered = Phones("Ah", "a", ["ɑ"], np.array([0.1]), np.zeros(5))
     assert set(Inventory.of([whispered]).units(whispered)) == {1, 5, 9}
+
+
+def test_a_copy_says_the_same_at_its_own_speed(tmp_path):
+    """As fast as its sound: where a recording is loud, its copy is, and the units say so of both."""
+    rate, n = 24_000, 36_000
+    x = np.zeros(n, np.int16)
+    x[n // 3 : 2 * n // 3] = 9_000
+    np.save(tmp_path / data.SAMPLES, x)
+    content = {"sample_rate": rate, "texts": ["Ah"], "lengths": [n]}
+    (tmp_path / data.RECORDINGS).write_text(json.dumps(content))
+    said = Phones("Ah", "", ["", "ɑ", ""], np.array([0.5, 1.0, 1.5]), np.linspace(100, 200, 75))
+    recordings = data.Recordings.open(tmp_path)
+    (units,) = phones.name_units([said, spoken("a", 100)], recordings)
+    assert len(units) == 75
+    for number in (1, 2, 3):
+        copy = data.PerturbedCopy(recordings, number)
+        (moved,) = phones.name_units([said, spoken("a", 100)], copy)
+        assert abs(len(moved) - len(copy[0]) * 50 // rate) <= 1
+        loud = np.abs(copy[0]) > 0.1
+        middles = ((np.arange(len(moved)) + 0.5) * rate / 50).astype(int)
+        assert np.mean((moved > 0) == loud[middles]) > 0.95
+        assert set(moved) <= set(units)  # the same thirds and levels of pitch
 
 
 def test_a_recording_that_goes_on_after_its_phones_stays_in_the_last():

@@ -106,15 +106,19 @@ class PerturbedCopy:
     def speakers(self) -> list[str]:
         return [f"{speaker}, copy {self.number}" for speaker in self.recordings.speakers]
 
-    def __getitem__(self, i: int) -> Float[np.ndarray, " n"]:
-        """Return the samples of one recording, the same ones each time."""
+    def changes(self, i: int) -> tuple[int, int, float]:
+        """Return the speed of one recording in percent, the samples before it, and its level; each time the same."""
         speaker, rate = self.recordings.speakers[i], self.recordings.sample_rate
         speed = np.random.default_rng((self.number, zlib.crc32(speaker.encode()))).integers(
             *SPEEDS_PERCENT, endpoint=True
         )
         rng = np.random.default_rng((self.number, i))
-        later, level = int(rng.integers(round(LATEST_S * rate))), 10 ** (rng.uniform(*LEVELS_DB) / 20)
-        samples = level * resample(self.recordings[i], int(speed), 100)
+        return int(speed), int(rng.integers(round(LATEST_S * rate))), 10 ** (rng.uniform(*LEVELS_DB) / 20)
+
+    def __getitem__(self, i: int) -> Float[np.ndarray, " n"]:
+        """Return the samples of one recording."""
+        speed, later, level = self.changes(i)
+        samples = level * resample(self.recordings[i], speed, 100)
         return np.pad(np.clip(samples, -1, 1), (later, 0)).astype(np.float32)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bark_jax.files import write_file
-from bark_jax.train.data import read_json, read_metadata
+from bark_jax.train.data import PerturbedCopy, Recordings, read_json, read_metadata
 from bark_jax.units import RATE_HZ
 
 FOLDER, PREPARED = "phones", "phones.jsonl"
@@ -72,6 +72,13 @@ class Phones:
         if not len(voiced):
             return self.pitch_hz
         return np.interp(np.arange(len(self.pitch_hz)), voiced, self.pitch_hz[voiced])
+
+    def moved(self, speed: float, later_s: float) -> "Phones":
+        """Say the same at another speed, and so much later; the pitch is still that of the speaker at the old speed."""
+        count = int((len(self.pitch_hz) / RATE_HZ / speed + later_s) * RATE_HZ)
+        before = ((np.arange(count) + 0.5) / RATE_HZ - later_s) * speed * RATE_HZ
+        pitch = self.pitch_hz[np.clip(before.astype(int), 0, len(self.pitch_hz) - 1)]
+        return dataclasses.replace(self, ends_s=self.ends_s / speed + later_s, pitch_hz=pitch)
 
 
 def parse(content: Any, name: object) -> Phones:
@@ -167,3 +174,17 @@ class Inventory:
 def levels_of(phone: str) -> int:
     """Return how many levels of pitch a phone is heard at."""
     return 1 if phone in VOICELESS else LEVELS
+
+
+def name_units(every: Sequence[Phones], sounds: Recordings | PerturbedCopy) -> list[np.ndarray]:
+    """Name the units of all recordings, or of a perturbed copy of them.
+
+    Args:
+        every: the phones of the recordings, and of any other texts after them.
+    """
+    inventory, spoken = Inventory.of(every), list(every[: len(sounds.speakers)])
+    if isinstance(sounds, PerturbedCopy):
+        rate = sounds.recordings.sample_rate
+        for i, (speed, later, _) in enumerate(map(sounds.changes, range(len(spoken)))):
+            spoken[i] = spoken[i].moved(speed / 100, later / rate)
+    return [inventory.units(each) for each in spoken]

@@ -34,7 +34,7 @@ from bark_jax.train import codec, data, distil, hosts, phones, transformers, uni
 from bark_jax.train.batches import Tokens
 from bark_jax.train.export import WEIGHTS, write_checkpoint
 from bark_jax.train.letters import letters_tokenizer
-from bark_jax.train.phones import Inventory, Phones
+from bark_jax.train.phones import Inventory, Phones, name_units
 from bark_jax.train.recipe import Recipe
 from bark_jax.train.units import Cepstra
 from bark_jax.units import UnitEncoder
@@ -316,6 +316,8 @@ class Run:
 
     def _encode(self, name: str, copy: int) -> list[np.ndarray]:
         """Encode all recordings, those of about one length at once: a batch takes as long as the longest of it."""
+        if name == "units" and self.phones:
+            return name_units(self.phones, self._sounds(copy))
         if name == "units":
             encode = self._needed("units").encode_all
         else:
