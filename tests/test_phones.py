@@ -27,6 +27,22 @@ def test_units_name_phone_third_and_pitch():
     assert named[10:] == [f"ɑ {third}/3 at {level}/4" for third, level in places]
 
 
+def test_a_voiceless_phone_has_no_level():
+    """However high the vowel before it is, an s is an s."""
+    said = Phones(
+        "Ass", "a", ["ɑ", "s"], np.array([0.2, 0.32]), np.concatenate([np.linspace(100, 200, 10), np.zeros(6)])
+    )
+    inventory = Inventory.of([said])
+    names = [inventory.names[unit] for unit in inventory.units(said)]
+    assert names[9:] == ["ɑ 3/3 at 4/4", "s 1/3", "s 1/3", "s 2/3", "s 2/3", "s 3/3", "s 3/3"]
+
+
+def test_phones_are_moved():
+    moved = spoken("a", 100).moved(2.0, 0.02)
+    np.testing.assert_allclose(moved.ends_s, [0.07, 0.12, 0.22])
+    np.testing.assert_array_equal(moved.pitch_hz, spoken("a", 100).pitch_hz[[0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]])
+
+
 def test_units_leave_the_speaker_out():
     low, high = spoken("a", 100), spoken("b", 200)
     inventory = Inventory.of([low, high])
