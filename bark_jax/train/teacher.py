@@ -90,11 +90,10 @@ def plan(lines: Sequence[tuple[str, str]], folder: Path, recorded: int | None = 
     ]
     remove_leftovers(folder / "wavs", {job.wav.name for job in jobs if job.wav})
     remove_leftovers(folder / phones.FOLDER, {job.phones.name for job in jobs})
-    for row, job in zip(rows, jobs, strict=True):
+    for name, row, job in zip(names, rows, jobs, strict=True):
         if row not in before:
-            for path in (job.phones, job.wav):
-                if path:
-                    path.unlink(missing_ok=True)
+            for path in (job.phones, folder / "wavs" / f"{name}.wav"):  # one that is not wanted now may be later
+                path.unlink(missing_ok=True)
     for path, some in zip(tables, (rows[:recorded], rows[recorded:]), strict=True):
         write_file(path, "".join(f"{row}\n" for row in some).encode(), force=True)
     return [job for job in jobs if not all(path.exists() for path in (job.phones, job.wav) if path)]
