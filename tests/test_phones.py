@@ -102,6 +102,17 @@ def test_files_become_one_in_the_order_of_the_recordings(tmp_path):
         phones.prepare(tmp_path, tmp_path / "prepared")
 
 
+def test_a_damaged_line_is_named_and_odd_separators_are_no_ends_of_lines(tmp_path):
+    said = Phones("Ah\u2028\x85", "a", ["ɑ"], np.array([0.1]), np.full(5, 100.0))
+    path = tmp_path / phones.PREPARED
+    path.write_bytes(2 * said.to_json())
+    assert [each.text for each in phones.open_prepared(tmp_path)] == 2 * [said.text]
+    for damage in (said.to_json()[:-20], b"5", b"[" * 100_000, b"\xff"):
+        path.write_bytes(said.to_json() + damage + b"\n")
+        with pytest.raises(ValueError, match=r"^line 2 of .*phones\.jsonl is damaged"):
+            phones.open_prepared(tmp_path)
+
+
 def test_without_phones_there_is_nothing(tmp_path):
     phones.prepare(tmp_path, tmp_path / "prepared")
     assert phones.open_prepared(tmp_path / "prepared") == []

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int16
 
 from bark_jax.train.phonemes import Pronunciation
-from bark_jax.train.phones import SILENCE, Phones
+from bark_jax.train.phones import SILENCE, Phones, middles_s
 from bark_jax.units import RATE_HZ
 
 RATE = 24_000  # Hz
@@ -271,7 +271,7 @@ def timed(
     """Return phones, their ends in s and the pitch, of a part of what is read."""
     found, ends = spoken(phonemes, durations)
     first = int(np.searchsorted(ends, begin_s, side="right"))
-    middles = begin_s + (np.arange(max(1, int((end_s - begin_s) * RATE_HZ))) + 0.5) / RATE_HZ
+    middles = begin_s + middles_s(max(1, int((end_s - begin_s) * RATE_HZ)))
     hz = pitch[np.minimum((middles * PITCH_HZ).astype(int), len(pitch) - 1)]
     return found[first:], ends[first:] - begin_s, np.where(hz > LOWEST_HZ, hz, 0.0)
 

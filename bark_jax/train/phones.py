@@ -54,16 +54,16 @@ class Phones:
     @property
     def places(self) -> Int[np.ndarray, " t"]:
         """The number of the phone in the middle of each fiftieth of a second."""
-        middles = (np.arange(len(self.pitch_hz)) + 0.5) / RATE_HZ
+        middles = middles_s(len(self.pitch_hz))
         return np.minimum(np.searchsorted(self.ends_s, middles, side="right"), len(self.phones) - 1)
 
     @property
     def thirds(self) -> Int[np.ndarray, " t"]:
         """The third of its phone in which each fiftieth of a second is, 0 to 2."""
-        begins = np.concatenate([[0.0], self.ends_s[:-1]])[self.places]
-        lengths = np.maximum(self.ends_s[self.places] - begins, 1e-6)
-        middles = (np.arange(len(self.pitch_hz)) + 0.5) / RATE_HZ
-        return np.clip(THIRDS * (middles - begins) / lengths, 0, THIRDS - 1).astype(int)
+        places = self.places
+        begins = np.concatenate([[0.0], self.ends_s[:-1]])[places]
+        lengths = np.maximum(self.ends_s[places] - begins, 1e-6)
+        return np.clip(THIRDS * (middles_s(len(places)) - begins) / lengths, 0, THIRDS - 1).astype(int)
 
     @property
     def steady_pitch_hz(self) -> Float[np.ndarray, " t"]:
@@ -76,9 +76,14 @@ class Phones:
     def moved(self, speed: float, later_s: float) -> "Phones":
         """Say the same at another speed, and so much later; the pitch is still that of the speaker at the old speed."""
         count = int((len(self.pitch_hz) / RATE_HZ / speed + later_s) * RATE_HZ)
-        before = ((np.arange(count) + 0.5) / RATE_HZ - later_s) * speed * RATE_HZ
+        before = (middles_s(count) - later_s) * speed * RATE_HZ
         pitch = self.pitch_hz[np.clip(before.astype(int), 0, len(self.pitch_hz) - 1)]
         return dataclasses.replace(self, ends_s=self.ends_s / speed + later_s, pitch_hz=pitch)
+
+
+def middles_s(count: int) -> Float[np.ndarray, " t"]:
+    """Return the middle of each fiftieth of a second."""
+    return (np.arange(count) + 0.5) / RATE_HZ
 
 
 def parse(content: Any, name: object) -> Phones:
@@ -120,12 +125,14 @@ def prepare(folder: Path, output: Path) -> None:
 
 
 def open_prepared(folder: Path) -> list[Phones]:
-    """Read what `prepare` wrote; nothing where it wrote nothing."""
-    path = folder / PREPARED
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [parse(json.loads(line), f"line {number} of {path}") for number, line in enumerate(lines, 1)]
+    """Read what `prepare` wrote; nothing where it wrote nothing. Raises ValueError for a damaged file."""
+    path, found = folder / PREPARED, []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else (), 1):
+        try:
+            found.append(parse(json.loads(line), "it"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number} of {path} is damaged ({error}): remove {folder}") from error
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,16 +152,16 @@ class Inventory:
         for phone in sorted({phone for each in every for phone in each.phones} - {SILENCE}):
             first[phone] = count
             count += THIRDS * levels_of(phone)
-        every_edge = {speaker: np.concatenate(rows) for speaker, rows in pitches.items()}
+        of_speakers = {speaker: np.concatenate(rows) for speaker, rows in pitches.items()}
         shares = np.arange(1, LEVELS) / LEVELS
-        edges = {name: np.quantile(hz, shares) if len(hz) else 0 * shares for name, hz in every_edge.items()}
+        edges = {name: np.quantile(hz, shares) if len(hz) else 0 * shares for name, hz in of_speakers.items()}
         return cls(first, edges)
 
     @property
     def names(self) -> list[str]:
         """Name each unit: "silence", "s 3/3", "ə 1/3 at 4/4" of the speaker's pitch."""
         return ["silence"] + [
-            f"{phone} {third}/{THIRDS}" + f" at {level}/{LEVELS}" * (phone not in VOICELESS)
+            f"{phone} {third}/{THIRDS}" + f" at {level}/{LEVELS}" * (levels_of(phone) > 1)
             for phone in self.first
             if phone != SILENCE
             for third in range(1, THIRDS + 1)
