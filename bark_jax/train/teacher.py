@@ -90,9 +90,9 @@ def plan(lines: Sequence[tuple[str, str]], folder: Path, recorded: int | None = 
     ]
     remove_leftovers(folder / "wavs", {job.wav.name for job in jobs if job.wav})
     remove_leftovers(folder / phones.FOLDER, {job.phones.name for job in jobs})
-    for name, row, job in zip(names, rows, jobs, strict=True):
-        if row not in before:
-            for path in (job.phones, folder / "wavs" / f"{name}.wav"):  # one that is not wanted now may be later
+    for name in {row.partition("|")[0] for row in before ^ set(rows)}:  # of lines that are gone or new
+        if name.isdigit():  # as all that the teacher wrote
+            for path in (folder / phones.FOLDER / f"{name}.json", folder / "wavs" / f"{name}.wav"):
                 path.unlink(missing_ok=True)
     for path, some in zip(tables, (rows[:recorded], rows[recorded:]), strict=True):
         write_file(path, "".join(f"{row}\n" for row in some).encode(), force=True)
