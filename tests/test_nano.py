@@ -95,6 +95,7 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, codec, sizes, **training))
     monkeypatch.setattr(texts, "TRAINING_COUNT", 12)
     monkeypatch.setattr(nano, "RECORDED", 8)
+    monkeypatch.setattr(nano, "VOICE_TEXT", "It is in it.")
     monkeypatch.setattr(nano, "VOICES", ("en_speaker_0", "en_speaker_3"))
     monkeypatch.setattr(judges, "judged_texts", lambda: ["Yes, it is.", "The moon was so bright."])
     monkeypatch.setattr(loop, "REPORT_STEPS", 4)
@@ -110,7 +111,7 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     assert not output.exists()
     monkeypatch.setattr(loop, "run", None)  # nothing is trained again
     monkeypatch.setattr(evaluate, "evaluate", judge)
-    nano.make(work, output, machine="a test", differences="They are those of a test.")
+    nano.make(work, output, machine="a test", former=NANO, differences="They are those of a test.")
 
     card = (output / "README.md").read_text()
     assert "- **Data**: 8 sentences (" in card
@@ -120,10 +121,15 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     assert re.search(r"and the phones of [4-9] more for the", card)
     assert "On a test." in card
     assert "They are those of a test." in card
-    assert all(row in card for row in ("| semantic |", "+ semantic", "shuffled", "| `en_speaker_3` | British man, "))
+    assert all(
+        row in card for row in ("| semantic |", "+ semantic", "former ", "shuffled", "| `en_speaker_3` | British man, ")
+    )
     assert "Kokoro" in (output / "NOTICE").read_text()
     made = bark_jax.load(output)
     assert made.voices.names() == ["en_speaker_0", "en_speaker_3"]
+    said = json.loads((work / "voices" / "phones" / "00000.json").read_text())
+    spoken = made.voice("en_speaker_0").semantic
+    assert {names[unit].split()[0] for unit in spoken} <= {phone or "silence" for phone in said["phones"]}
     assert made.tokens.semantic_temperature == nano.TEMPERATURES["semantic_temperature"]
     assert (output / "sample.wav").is_file()
     assert made.generate("Yes.", voice="en_speaker_0", max_seconds=0.5, progress=False).seconds > 0

@@ -21,9 +21,10 @@ import bark_jax
 from bark_jax import Bark
 from bark_jax.console import path, run_command
 from bark_jax.files import write_file
-from bark_jax.train import data, evaluate, judges, kokoro, loop, recipe, teacher, texts
+from bark_jax.train import data, evaluate, judges, kokoro, loop, phones, recipe, teacher, texts
+from bark_jax.train.phones import Inventory
 from bark_jax.train.run import PARTS, PREPARED, Run
-from bark_jax.voices import DESCRIPTIONS, LISTING
+from bark_jax.voices import DESCRIPTIONS, LISTING, Voice
 
 VOICES = tuple(kokoro.SPEAKERS)[:8]
 RECORDED = 3_000  # of the texts, the first ones: of the others the semantic stage learns the phones
@@ -94,11 +95,17 @@ The codec's loss listens with the encoder of OpenAI's Whisper tiny.en (MIT).
 
 
 def make(
-    work: Path, output: Path, *, machine: str, differences: str = "The weights come from it in one piece."
+    work: Path,
+    output: Path,
+    *,
+    machine: str,
+    former: Path | None = None,
+    differences: str = "The weights come from it in one piece.",
 ) -> None:
     """Make the checkpoint in `work`, then copy it to `output`.
 
     Args:
+        former: another checkpoint, judged beside it.
         machine: what the model card says it was trained on.
         differences: how the weights differ from what the recipe makes, for the card.
 
@@ -110,11 +117,12 @@ def make(
     checkpoint = work / "checkpoint"
     run.checkpoint(checkpoint, generation=TEMPERATURES)
     teacher.record([(VOICE_TEXT, voice) for voice in VOICES], work / "voices")
-    save_voices(bark_jax.load(checkpoint), work / "voices", checkpoint)
+    save_voices(bark_jax.load(checkpoint), work / "voices", checkpoint, run.inventory if run.phones else None)
     save_sample(bark_jax.load(checkpoint), checkpoint)
     lines = [(text, VOICES[i % len(VOICES)]) for i, text in enumerate(judges.judged_texts())]
     teacher.record(lines, work / "judged")
-    found = evaluate.evaluate(bark_jax.load(checkpoint), recordings=work / "judged")
+    other = bark_jax.load(former) if former is not None else None
+    found = evaluate.evaluate(bark_jax.load(checkpoint), recordings=work / "judged", former=other)
     write_file(work / "judgement.json", json.dumps(found, indent=1).encode() + b"\n", force=True)
     save_logs(run, found, checkpoint)
     write_file(checkpoint / "README.md", card(run, found, machine, differences).encode(), force=True)
@@ -138,13 +146,24 @@ def trained(work: Path) -> Run:
     return run
 
 
-def save_voices(bark: Bark, recordings: Path, folder: Path) -> None:
-    """Make a voice of each recording of a speaker, in Hugging Face's layout, and describe it in a line."""
+def save_voices(bark: Bark, recordings: Path, folder: Path, inventory: Inventory | None) -> None:
+    """Make a voice of each recording of a speaker, in Hugging Face's layout, and describe it in a line.
+
+    Args:
+        inventory: the units that phones name; None, or for a phone that was never trained on: those of the encoder.
+    """
     listing: dict[str, Any] = {"repo_or_path": "."}
     descriptions = {}
     for entry in data.read_metadata(recordings):
-        path = recordings / "wavs" / f"{entry.name}.wav"
-        voice, name = bark.voice(path), entry.speaker
+        path, name = recordings / "wavs" / f"{entry.name}.wav", entry.speaker
+        said = recordings / phones.FOLDER / f"{entry.name}.json"
+        spoken = phones.parse(data.read_json(said), said)
+        if inventory is not None and inventory.names_all(spoken):
+            codes = bark.encode(data.load(path, bark.sample_rate) / np.float32(data.FULL_SCALE))
+            coarse = codes[: bark.tokens.n_coarse_codebooks]
+            voice = Voice.from_arrays(inventory.units(spoken), coarse, codes, bark.tokens)
+        else:
+            voice = bark.voice(path)
         listing[name] = {}
         for prompt, array in voice.to_dict().items():
             file = Path("speaker_embeddings", f"{name}_{prompt}.npy")
@@ -227,13 +246,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument(
         "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
     )
+    top.add_argument("--former", type=path, metavar="FOLDER", help="another checkpoint, to be judged beside it")
     top.set_defaults(run=run)
     return run_command(top.parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:
     loop.use_all_cores(os.cpu_count() or 1)
-    make(options.output, options.to, machine=options.machine)
+    make(options.output, options.to, machine=options.machine, former=options.former)
 
 
 if __name__ == "__main__":

@@ -176,6 +176,10 @@ class Inventory:
             for level in range(1, levels_of(phone) + 1)
         ]
 
+    def names_all(self, phones: Phones) -> bool:
+        """Tell whether these phones and their speaker are known."""
+        return self.first.keys() >= set(phones.phones) and phones.speaker in self.edges_hz
+
     def units(self, phones: Phones) -> Int[np.ndarray, " t"]:
         """Name the unit of each fiftieth of a second."""
         places = phones.places
