@@ -331,7 +331,7 @@ def test_all_of_a_text_is_checked_before_the_first_sentence(bark, monkeypatch):
 
 def test_a_long_text_alone_names_the_remedy(bark):
     with pytest.raises(
-        ValueError, match=r"text has 299 tokens, Bark reads 64: shorten it, or read it .* with Bark.read"
+        ValueError, match=r"text has 299 tokens, Bark reads 96: shorten it, or read it .* with Bark.read"
     ):
         bark.generate("word " * 60)
 

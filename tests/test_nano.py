@@ -18,7 +18,7 @@ from bark_jax.sound import reading
 from bark_jax.train import evaluate, judges, kokoro, loop, nano, recipe, texts, units
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
-MEGABYTES = 15
+MEGABYTES = 23
 
 
 @pytest.fixture(scope="module")

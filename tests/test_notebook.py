@@ -93,7 +93,7 @@ def test_tokens_of_a_speech_lie_on_one_time_axis(speech):
     np.testing.assert_array_equal(semantic.lines[0].get_ydata(), speech.semantic)
     np.testing.assert_array_equal(fine.images[0].get_array(), speech.fine)
     assert coarse.images[0].get_extent()[1] == pytest.approx(speech.coarse.shape[1] / 75)
-    assert semantic.lines[0].get_xdata()[-1] == pytest.approx((len(speech.semantic) - 1) / 49.9)
+    assert semantic.lines[0].get_xdata()[-1] == pytest.approx((len(speech.semantic) - 1) / 50)
 
 
 def test_tokens_of_other_shapes_are_refused():
@@ -246,10 +246,10 @@ def test_bars_are_full_although_a_speech_ends_early(bark, tmp_path):
 
 def test_the_panel_begins_with_what_the_checkpoint_knows(bark, tmp_path):
     controls = notebook.panel(bark, folder=tmp_path).controls
-    assert controls["voice"].options == tuple(bark.voices.names()) == ("en_speaker_0", "en_speaker_1")
+    assert controls["voice"].options == tuple(bark.voices.names()) == tuple(f"en_speaker_{i}" for i in range(8))
     temperatures = [getattr(bark.tokens, f"{stage}_temperature") for stage in options.STAGES]
     assert [controls[f"{stage}_temperature"].value for stage in options.STAGES] == temperatures
-    assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(256 / 49.9)
+    assert controls["max_seconds"].value == controls["max_seconds"].max == pytest.approx(320 / 50)
     assert set(judges.words(controls["text"].value)) <= set(EVERYDAY)
 
 
@@ -277,7 +277,7 @@ def test_a_text_that_is_too_long_for_once_is_spoken_in_long_form(bark, tmp_path,
     panel = notebook.panel(bark, max_seconds=0.5, folder=tmp_path)
     said, say = [], panel._say
     monkeypatch.setattr(panel, "_say", lambda text: (said.append(text), say(text)))
-    text = "The yellow bird is on the big tree. The green frog is in the river. Good night!"
+    text = "The yellow bird is on the big tree in the garden. The green frog is in the cold river near the town. Good night!"
     press(panel, text=text)
     expected = bark.read(text, max_seconds=0.5, progress=False)
     np.testing.assert_array_equal(panel.takes[0].samples, expected.samples)

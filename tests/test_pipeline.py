@@ -51,10 +51,10 @@ def test_a_speech_holds_all_of_its_stages(bark):
     speech = bark.generate("Hello, my dog is cute.", max_seconds=0.5, progress=False)
     assert speech.samples.dtype == np.float32
     assert speech.sample_rate == 24_000
-    assert speech.semantic.shape == (25,)
-    assert speech.coarse.shape == (2, 37)
-    assert speech.fine.shape == (8, 37)
-    assert speech.samples.shape == (320 * 37,)
+    assert speech.semantic.shape == (26,)
+    assert speech.coarse.shape == (2, 39)
+    assert speech.fine.shape == (8, 39)
+    assert speech.samples.shape == (320 * 39,)
     np.testing.assert_array_equal(speech.fine[:2], speech.coarse)
     assert set(speech.timings) == {"semantic", "coarse", "fine", "codec"}
     assert all(seconds > 0 for seconds in speech.timings.values())
@@ -199,7 +199,7 @@ def test_recordings_round_trip_through_the_codec(bark, tmp_path):
     [
         ({"text": ""}, "text is empty or only white space"),
         ({"text": " \n\t "}, "text is empty or only white space"),
-        ({"text": "long " * 90}, "text has 449 tokens, Bark reads 64"),
+        ({"text": "long " * 90}, "text has 449 tokens, Bark reads 96"),
         ({"text": ["fine", ""]}, "text is empty"),
         ({"seed": -1}, "seed is -1, it must be a whole number from 0 to 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296"),
@@ -214,7 +214,7 @@ def test_recordings_round_trip_through_the_codec(bark, tmp_path):
         ({"top_k": 0}, "top_k is 0"),
         ({"min_eos_p": 0.0}, "min_eos_p is 0.0"),
         ({"max_seconds": 0.0}, "max_seconds is 0.0"),
-        ({"voice": "v2/en_speaker_6"}, "no voice 'v2/en_speaker_6' among the 2 of this checkpoint"),
+        ({"voice": "v2/en_speaker_6"}, "no voice 'v2/en_speaker_6' among the 8 of this checkpoint"),
         ({"voice": "none.npz"}, "there is no voice file none.npz"),
         ({"voice": {"semantic_prompt": [1]}}, "coarse_prompt and fine_prompt missing"),
     ],
@@ -320,7 +320,7 @@ def test_progress_is_told_to_a_function(bark, capsys):
     bark.generate(texts, max_seconds=[0.2, 0.9], progress=lambda *report: told.append(report))
     assert not capsys.readouterr().err  # no bars
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["semantic", "coarse", "fine"]
-    for stage, total in (("semantic", 45), ("coarse", 134), ("fine", 1)):
+    for stage, total in (("semantic", 46), ("coarse", 138), ("fine", 1)):
         reports = [(done, whole) for name, done, whole in told if name == stage]
         assert reports[0] == (0, total)
         assert reports[-1] == (total, total)

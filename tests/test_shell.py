@@ -193,7 +193,7 @@ def test_the_name_of_a_file_given_as_text_gets_a_hint(folder, capsys):
 
 @pytest.mark.parametrize("flags", [[], ["--long-form"], ["-o", "-"]])
 def test_a_speech_too_short_for_a_voice_is_kept(folder, capfd, flags):
-    assert main(["speak", "Hi", "--max-seconds", "0.02", "--save-voice", "me.npz", *flags]) == 1
+    assert main(["speak", "Hi", "--max-seconds", "0.01", "--save-voice", "me.npz", *flags]) == 1
     shown = capfd.readouterr()
     line = shown.err.splitlines()[-1]
     assert line == "bark-jax: error: me.npz is not written, the speech is too short for a voice: speak a longer text"

@@ -31,7 +31,7 @@ RECORDED = 3_000  # of the texts, the first ones: of the others the semantic sta
 SAMPLE = "Hello, my name is bark."
 # What the teacher reads to be continued as a voice; the last two seconds of it count most.
 VOICE_TEXT = "The rainbow is a division of white light into many beautiful colors."
-TEMPERATURES = {"semantic_temperature": 0.6, "coarse_temperature": 0.5, "fine_temperature": 0.5}
+TEMPERATURES = {"semantic_temperature": 0.5, "coarse_temperature": 0.5, "fine_temperature": 0.3}
 
 CARD = """---
 license: mit
@@ -202,7 +202,7 @@ def card(run: Run, found: dict[str, Any], machine: str, differences: str) -> str
     rows, total = [], 0
     for part in PARTS:
         size, entries = parameters(getattr(run, part)()), loop.read_log(run.folder / part / "log.jsonl")
-        total += size
+        total += size * (part != "units")  # the encoder of units is none of the four networks
         row = f"| {part} | {size / 1e6:.2f} M "
         if entries:
             last = entries[-1]
