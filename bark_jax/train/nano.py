@@ -50,7 +50,7 @@ without a download. Do not expect the quality of `suno/bark`.
 - **Text**: letters, digits, `, . ? !`; up to {letters} letters at once.
 - **Data**: {recordings:,} sentences ({hours:.1f} hours) read by the teacher, and the phones of {others:,} more for the
   semantic stage: examples of WordNet, everyday words in patterns and in any order (`bark_jax/train/texts.py`).
-- **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again. {differences}
+- **Recipe**: `NANO` in `bark_jax/train/recipe.py`; `make nano` makes it again.
 
 ## Voices
 
@@ -67,11 +67,12 @@ accent as they are; a generation would hold what the model makes of them. Or use
 |---|---|---|---|---|
 {training}
 
-On {machine}.
+On {machine}. {differences}
 
 ## Judgement
 
-`python -m bark_jax.train.evaluate --checkpoint assets/nano`, with the teacher's recordings of the same sentences:
+`python -m bark_jax.train.evaluate --checkpoint assets/nano`, with the teacher's recordings of the same sentences
+(`--data`):
 
 ```
 {judgement}
@@ -150,7 +151,8 @@ def save_voices(bark: Bark, recordings: Path, folder: Path, inventory: Inventory
     """Make a voice of each recording of a speaker, in Hugging Face's layout, and describe it in a line.
 
     Args:
-        inventory: the units that phones name; None, or for a phone that was never trained on: those of the encoder.
+        inventory: names the semantic tokens by the phones of the recordings. Without it, and where a phone was never
+            trained on, the encoder of units hears them.
     """
     listing: dict[str, Any] = {"repo_or_path": "."}
     descriptions = {}
@@ -159,7 +161,7 @@ def save_voices(bark: Bark, recordings: Path, folder: Path, inventory: Inventory
         said = recordings / phones.FOLDER / f"{entry.name}.json"
         spoken = phones.parse(data.read_json(said), said)
         if inventory is not None and inventory.names_all(spoken):
-            codes = bark.encode(data.load(path, bark.sample_rate) / np.float32(data.FULL_SCALE))
+            codes = bark.encode(path)
             coarse = codes[: bark.tokens.n_coarse_codebooks]
             voice = Voice.from_arrays(inventory.units(spoken), coarse, codes, bark.tokens)
         else:
