@@ -94,7 +94,8 @@ def test_a_batch_is_its_rows_alone(bark):
 
 def test_ten_texts_compile_nothing(bark, compilations):
     """No text, voice, length, seed or way to draw makes a program of its own: there is one for each size of cache."""
-    me = bark.generate("me", max_seconds=2.5, progress=False).voice()
+    me = bark.generate("Hello, it is me", max_seconds=2.5, progress=False).voice()
+    assert me.coarse.shape[1] * 2 > bark.tokens.sliding_window_len  # the coarse stage went on to a second window
     compilations.clear()
     for i in range(10):
         bark.generate(
