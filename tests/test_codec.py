@@ -199,7 +199,8 @@ def test_recordings_that_fill_a_chunk_need_no_ends(codec, t):
     for part in (codec.encoder, codec.decoder):
         run = nnx.jit(lambda part, inputs, remaining: part(inputs, Chunk(size, remaining)))
         without_ends = run(part, inputs, None)
-        np.testing.assert_array_equal(without_ends, run(part, inputs, jnp.full(2, size)))
+        # Two programs: on some processors they round the last bit differently.
+        np.testing.assert_allclose(without_ends, run(part, inputs, jnp.full(2, size)), rtol=0, atol=1e-6)
         inputs = without_ends
 
 
