@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from bark_jax.train.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
+NANO = Path(__file__).parent.parent / "assets" / "nano"
 HOW = distil.UnitsTraining(steps=80, batch=4, frames=40, width=32, held_out=0.2, rate=5e-3)
 
 
@@ -91,9 +93,6 @@ def test_the_semantic_stage_learns_phones_that_were_never_recorded(recordings, t
     assert len({ids.tobytes() for ids in tokens.ids}) == 12
     assert isinstance(run.units(), own.UnitEncoder)  # whisper is not asked
     assert not (tmp_path / "units" / distil.TEACHER).exists()
-    begun = Run(tmp_path / "other", with_source("phones"), begin="assets/nano")
-    (tmp_path / "other" / "prepared").symlink_to(tmp_path / "prepared")
-    assert begun.phones == []  # the units are those of the checkpoint
     (tmp_path / "prepared" / phones.PREPARED).unlink()
     monkeypatch.setattr(whisper, "is_installed", lambda: False)
     without = Run(tmp_path / "without", with_source("phones"))
@@ -101,6 +100,31 @@ def test_the_semantic_stage_learns_phones_that_were_never_recorded(recordings, t
     assert isinstance(without.units(), training_units.Cepstra)
     shown = capsys.readouterr().out
     assert "the recordings have no phones" in shown
+
+
+def test_a_run_that_begins_with_a_checkpoint_keeps_the_numbers_of_its_units(recordings, tmp_path):
+    def begun(name: str, checkpoint: Path, phone: str = "s") -> Run:
+        run = Run(tmp_path / name, recipe.NANO_MORE, begin=checkpoint)
+        shutil.copytree(recordings.folder, tmp_path / name / "prepared")
+        said = Phones("A", "s", ["", phone, "ɪ"], 0.2 * np.array([1, 2, 4]), np.linspace(100, 200, 40))
+        (tmp_path / name / "prepared" / phones.PREPARED).write_bytes(11 * said.to_json())
+        return run
+
+    names = json.loads((NANO / "units.json").read_text())
+    run = begun("more", NANO)
+    (units,) = {tuple(row) for row in run.tokens(codes=False).semantic}
+    thirds = ["silence", "s 1/3", "s 2/3", "s 3/3", "ɪ 1/3 at 3/4", "ɪ 1/3 at 3/4"]
+    assert [names[unit] for unit in units[8:24:3]] == thirds
+    assert run.inventory.names == names
+    with pytest.raises(ValueError, match="'A' has the phone ǁ, which no unit of the checkpoint names"):
+        _ = begun("unknown", NANO, "ǁ").inventory
+    shutil.copytree(NANO, tmp_path / "others")
+    for number, content in enumerate(('["silence", "s 1/3"]', '["silence", 1]', "{}", "[]")):
+        (tmp_path / "others" / "units.json").write_text(content)
+        with pytest.raises(ValueError, match=r"others/units\.json does not name units"):
+            _ = begun(f"damaged {number}", tmp_path / "others").phones
+    (tmp_path / "others" / "units.json").unlink()
+    assert begun("unnamed", tmp_path / "others").phones == []  # the checkpoint's encoder hears the units
 
 
 def test_what_is_disturbed_is_still_there():

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -93,6 +94,8 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     training["units_training"] = dataclasses.replace(recipe.NANO.units_training, steps=2, batch=2)
     codec = dataclasses.replace(recipe.NANO.codec, num_filters=4, hidden_size=16)
     monkeypatch.setattr(recipe, "NANO", recipe.recipe(recipe.NANO.tokens, codec, sizes, **training))
+    still = dataclasses.replace(tiny.codec_training, decoder_from=0.0)
+    monkeypatch.setattr(recipe, "NANO_MORE", dataclasses.replace(recipe.NANO, codec_training=still))
     monkeypatch.setattr(texts, "TRAINING_COUNT", 12)
     monkeypatch.setattr(nano, "RECORDED", 8)
     monkeypatch.setattr(nano, "VOICE_TEXT", "It is in it.")
@@ -109,9 +112,10 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
         with pytest.raises(KeyboardInterrupt):
             nano.make(work, output, machine="a test")
     assert not output.exists()
-    monkeypatch.setattr(loop, "run", None)  # nothing is trained again
     monkeypatch.setattr(evaluate, "evaluate", judge)
-    nano.make(work, output, machine="a test", former=NANO, differences="They are those of a test.")
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "run", None)  # nothing is trained again
+        nano.make(work, output, machine="a test", former=NANO, differences="They are those of a test.")
 
     card = (output / "README.md").read_text()
     assert "- **Data**: 8 sentences (" in card
@@ -133,3 +137,11 @@ def test_it_is_made_by_one_command_which_goes_on_where_it_stopped(tmp_path, monk
     assert made.tokens.semantic_temperature == nano.TEMPERATURES["semantic_temperature"]
     assert (output / "sample.wav").is_file()
     assert made.generate("Yes.", voice="en_speaker_0", max_seconds=0.5, progress=False).seconds > 0
+
+    for name in ("recordings", "voices", "judged"):
+        shutil.copytree(work / name, tmp_path / "more" / name)
+    nano.make(tmp_path / "more", tmp_path / "further", machine="a test", begin=output)
+    assert json.loads((tmp_path / "further" / "units.json").read_text()) == names
+    assert f"It is `NANO_MORE`, and began with `{output}`" in (tmp_path / "further" / "README.md").read_text()
+    entries = [bark_jax.load(each).codec.quantizer.codebooks[...] for each in (output, tmp_path / "further")]
+    np.testing.assert_array_equal(*entries)

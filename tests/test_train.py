@@ -425,6 +425,7 @@ def test_training_lowers_the_loss(run, tmp_path, dtype):
 def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
     """At a rate of 0 what is trained further stays what it was; only codebooks follow their averages."""
     run.checkpoint(tmp_path / "first", dtype=np.float32)
+    (tmp_path / "first" / "units.json").write_text('["silence", "s 1/3", "s 2/3", "s 3/3"]')
     still = {
         f"{part}_training": dataclasses.replace(getattr(TINY, f"{part}_training"), rate=0.0, steps=1)
         for part in ("codec", "semantic", "coarse", "fine")
@@ -438,6 +439,8 @@ def test_a_run_can_begin_with_a_checkpoint(run, recordings, tmp_path):
         if part == "codec":
             before, after = before["encoder"], after["encoder"]
         jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), before, after)
+    again.checkpoint(tmp_path / "second")
+    assert json.loads((tmp_path / "second" / "units.json").read_text()) == ["silence", "s 1/3", "s 2/3", "s 3/3"]
     other = Run(tmp_path / "other", recipe.NANO, recordings, begin=tmp_path / "first")
     with pytest.raises(ValueError, match="has a codec_model of another size"):
         other.codec()

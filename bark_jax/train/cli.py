@@ -31,7 +31,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "needed once for each RUN",
     )
     command.add_argument(
-        "--config", default="nano", metavar="RECIPE", help="nano, small (the published sizes), tiny, or a JSON file"
+        "--config",
+        default="nano",
+        metavar="RECIPE",
+        help="nano, nano-more (with --begin assets/nano), small (the published sizes), tiny, or a JSON file",
     )
     command.add_argument(
         "-o",

@@ -100,12 +100,14 @@ def make(
     output: Path,
     *,
     machine: str,
+    begin: Path | None = None,
     former: Path | None = None,
-    differences: str = "The weights come from it in one piece.",
+    differences: str | None = None,
 ) -> None:
     """Make the checkpoint in `work`, then copy it to `output`.
 
     Args:
+        begin: a checkpoint of the same recipe, to train further by `NANO_MORE`; None: from nothing, by `NANO`.
         former: another checkpoint, judged beside it.
         machine: what the model card says it was trained on.
         differences: how the weights differ from what the recipe makes, for the card.
@@ -114,8 +116,12 @@ def make(
         ValueError: the teacher, its texts or a judge is not installed.
     """
     judges.check(tuple(judges.JUDGES))
-    run = trained(work)
+    run = trained(work, begin)
     checkpoint = work / "checkpoint"
+    if differences is None:
+        differences = "The weights come from the recipe in one piece."
+        if begin is not None:
+            differences += f" It is `NANO_MORE`, and began with `{begin}`: the card of that one says how it was made."
     run.checkpoint(checkpoint, generation=TEMPERATURES)
     teacher.record([(VOICE_TEXT, voice) for voice in VOICES], work / "voices")
     save_voices(bark_jax.load(checkpoint), work / "voices", checkpoint, run.inventory if run.phones else None)
@@ -132,16 +138,17 @@ def make(
     print(*evaluate.report(found), f"{output}: written", sep="\n")
 
 
-def trained(work: Path) -> Run:
+def trained(work: Path, begin: Path | None) -> Run:
     """Make the recordings and train all parts of a run that are not there yet."""
+    how = recipe.NANO if begin is None else recipe.NANO_MORE
     if (work / PREPARED / data.RECORDINGS).is_file():
-        run = Run(work, recipe.NANO)
+        run = Run(work, how, begin=begin)
     else:
         readable = teacher.can_read()
         training = texts.training_texts(without=judges.judged_texts(), readable=readable)
         lines = texts.training_lines(training, tuple(kokoro.SPEAKERS))
         teacher.record(lines, work / "recordings", recorded=RECORDED)
-        run = Run(work, recipe.NANO, work / "recordings")
+        run = Run(work, how, work / "recordings", begin=begin)
     for part in PARTS:
         getattr(run, part)()
     return run
@@ -248,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument(
         "--machine", default=f"{os.cpu_count()} CPU cores", help="what the model card says it was trained on"
     )
+    top.add_argument("--begin", type=path, metavar="FOLDER", help="train this checkpoint further, such as assets/nano")
     top.add_argument("--former", type=path, metavar="FOLDER", help="another checkpoint, to be judged beside it")
     top.set_defaults(run=run)
     return run_command(top.parse_args(arguments))
@@ -255,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     loop.use_all_cores(os.cpu_count() or 1)
-    make(options.output, options.to, machine=options.machine, former=options.former)
+    make(options.output, options.to, machine=options.machine, begin=options.begin, former=options.former)
 
 
 if __name__ == "__main__":

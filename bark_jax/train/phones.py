@@ -135,6 +135,23 @@ def open_prepared(folder: Path) -> list[Phones]:
     return found
 
 
+def read_names(path: Path) -> list[str]:
+    """Read the names of a checkpoint's units. Raises ValueError where they are not those of an `Inventory`."""
+    names = read_json(path)
+    are_texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if are_texts and Inventory(numbered(names), {}).names == names:
+        return names
+    raise ValueError(f"{path} does not name units by phones, thirds and levels of pitch: restore it, or remove it")
+
+
+def numbered(names: Sequence[str]) -> dict[str, int]:
+    """Return the first unit of each phone, from the names of all units."""
+    first: dict[str, int] = {}
+    for unit, name in enumerate(names):
+        first.setdefault(SILENCE if unit == 0 else name.split(" ")[0], unit)
+    return first
+
+
 @dataclasses.dataclass(frozen=True)
 class Inventory:
     """Number the units: one of silence, then of each phone its thirds, and of each third of a voiced one the levels."""
@@ -143,19 +160,31 @@ class Inventory:
     edges_hz: dict[str, Float[np.ndarray, " 3"]]  # of each speaker, between the levels of pitch
 
     @classmethod
-    def of(cls, every: Sequence[Phones], most: int | None = None) -> "Inventory":
+    def of(cls, every: Sequence[Phones], most: int | None = None, names: Sequence[str] = ()) -> "Inventory":
         """Take stock of the phones that are spoken, and of how high each speaker speaks.
 
+        Args:
+            names: of the units of a checkpoint, which keep their numbers; none: number the units anew.
+
         Raises:
-            ValueError: these are more units than `most`.
+            ValueError: these are more units than `most`, or a phone has none of the `names`.
         """
         pitches = defaultdict(list)
         for each in every:
             pitches[each.speaker].append(each.pitch_hz[each.pitch_hz > 0])
-        first, count = {SILENCE: 0}, 1
-        for phone in sorted({phone for each in every for phone in each.phones} - {SILENCE}):
-            first[phone] = count
-            count += THIRDS * levels_of(phone)
+        spoken = {phone: each.text for each in every for phone in each.phones if phone != SILENCE}
+        if names:
+            first, count = numbered(names), len(names)
+        else:
+            first, count = {SILENCE: 0}, 1
+            for phone in sorted(spoken):
+                first[phone] = count
+                count += THIRDS * levels_of(phone)
+        if unknown := sorted(spoken.keys() - first.keys()):
+            raise ValueError(
+                f"{spoken[unknown[0]]!r} has the phone {unknown[0]}, which no unit of the checkpoint names: leave that "
+                f"text out; or remove {FOLDER} from the recordings, and the checkpoint's encoder hears units instead"
+            )
         of_speakers = {speaker: np.concatenate(rows) for speaker, rows in pitches.items()}
         shares = np.arange(1, LEVELS) / LEVELS
         edges = {name: np.quantile(hz, shares) if len(hz) else 0 * shares for name, hz in of_speakers.items()}

@@ -31,7 +31,7 @@ from bark_jax.journey import STAGES
 from bark_jax.text import encode, unread
 from bark_jax.train import codec, data, distil, hosts, phones, transformers, units, whisper
 from bark_jax.train.batches import Tokens
-from bark_jax.train.export import WEIGHTS, write_checkpoint
+from bark_jax.train.export import UNIT_NAMES, WEIGHTS, write_checkpoint
 from bark_jax.train.letters import letters_tokenizer
 from bark_jax.train.phones import Inventory, Phones, name_units
 from bark_jax.train.recipe import Recipe
@@ -42,7 +42,6 @@ PARTS = ("units", "codec", "semantic", "coarse", "fine")
 LEARNT_BY = {"units": ("semantic", "coarse"), "codes": ("coarse", "fine")}  # the tokens of all recordings
 RECIPE, BEGIN, PREPARED = "recipe.json", "begin.txt", "prepared"
 ENCODED_AT_ONCE = 64  # recordings
-UNITS_LEARNT_FROM = 400_000  # frames: two hours
 PLAIN = re.compile(r"[A-Za-z0-9 ',.?!;:-]*")  # texts that are read as a whole: to look at each takes minutes
 
 
@@ -133,16 +132,22 @@ class Run:
         return data.Recordings.open(prepared)
 
     @functools.cached_property
+    def begun_names(self) -> list[str]:
+        """The names of the units of the checkpoint that the run was begun with; none if they have none."""
+        path = resolve(self.begin).folder / UNIT_NAMES if self.begin is not None else None
+        return phones.read_names(path) if path is not None and path.is_file() else []
+
+    @functools.cached_property
     def phones(self) -> list[Phones]:
         """The phones that units name: of all recordings, then of texts without one; none if units name others."""
-        if self.begin is not None or self.recipe.units_training.source != "phones":
+        if self.recipe.units_training.source != "phones" or (self.begin is not None and not self.begun_names):
             return []
         return phones.open_prepared(self.recordings.folder)
 
     @functools.cached_property
     def inventory(self) -> Inventory:
-        """The units that phones name. Raises ValueError where the recipe has fewer."""
-        return Inventory.of(self.phones, self.recipe.tokens.semantic_vocab_size)
+        """The units that phones name. Raises ValueError where the recipe or the checkpoint to begin with has fewer."""
+        return Inventory.of(self.phones, self.recipe.tokens.semantic_vocab_size, self.begun_names)
 
     def units(self) -> Cepstra | UnitEncoder:
         """Find the semantic units: an encoder that phones or Whisper taught, or the centres of cepstra."""
@@ -166,16 +171,7 @@ class Run:
                 "speaker as about the phone, and no recording becomes a voice of this checkpoint",
                 flush=True,
             )
-        rate = self.recipe.codec.sampling_rate
-        order = np.random.default_rng(0).permutation(len(self.recordings)).tolist()
-        wanted, features = UNITS_LEARNT_FROM, []
-        for i in tqdm(order, "units", unit="recording"):
-            features.append(units.features(self.recordings[i], rate, tokens.semantic_rate_hz))
-            wanted -= len(features[-1])
-            if wanted < 0:
-                break
-        centres, _ = units.k_means(np.concatenate(features), tokens.semantic_vocab_size, seed=0, rounds=20)
-        return Cepstra(centres, tokens.semantic_rate_hz)
+        return units.find(self.recordings, tokens.semantic_vocab_size, tokens.semantic_rate_hz)
 
     def codec(self) -> Codec:
         """Train the codec."""
@@ -356,5 +352,5 @@ class Run:
             ValueError: a part is not there yet.
         """
         parts = {stage.name: self._needed(stage.name) for stage in STAGES}
-        names = self.inventory.names if self.phones else None
+        names = self.inventory.names if self.phones else self.begun_names
         write_checkpoint(output, self.recipe, parts, (self.units(), names), dtype=dtype, generation=generation or {})

@@ -19,10 +19,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.fft import dct
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from bark_jax import units
 from bark_jax.checkpoints.resolve import UNITS
 from bark_jax.checkpoints.tensors import read_safetensors, write_safetensors
+from bark_jax.train.data import Recordings
 from bark_jax.train.spectra import FLOOR, mel_filters
 from bark_jax.units import UnitEncoder
 
@@ -33,6 +35,7 @@ CEPSTRA = 14
 LOUDNESS_WEIGHT = 0.4  # of the cepstrum 0
 CONTEXT = (0.35, 0.6, 1.0, 0.6, 0.35)  # weights of the frames before, at and behind a place
 BLOCK = 16_384  # rows whose distances are held at a time
+LEARNT_FROM = 400_000  # frames: two hours
 
 
 def features(samples: Float[np.ndarray, " n"], sample_rate: int, unit_rate_hz: float) -> Float[np.ndarray, "t 70"]:
@@ -80,6 +83,18 @@ class Cepstra:
         """Turn recordings into semantic tokens."""
         with threadpool_limits(1):  # the products are small: more threads of BLAS wait for each other
             return [self.encode(x, sample_rate) for x in rows]
+
+
+def find(recordings: Recordings, count: int, unit_rate_hz: float) -> Cepstra:
+    """Find the centres of that many units in recordings, or in some of them if there are many."""
+    wanted, found = LEARNT_FROM, []
+    for i in tqdm(np.random.default_rng(0).permutation(len(recordings)).tolist(), "units", unit="recording"):
+        found.append(features(recordings[i], recordings.sample_rate, unit_rate_hz))
+        wanted -= len(found[-1])
+        if wanted < 0:
+            break
+    centres, _ = k_means(np.concatenate(found), count, seed=0, rounds=20)
+    return Cepstra(centres, unit_rate_hz)
 
 
 def load(folder: Path, unit_rate_hz: float) -> Cepstra | UnitEncoder:
