@@ -763,7 +763,7 @@ def test_a_missing_recording_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["units", "--config", "huge"], "config is huge: choose one of nano, small, tiny"),
+        (["units", "--config", "huge"], "config is huge: choose one of nano, nano-more, small, tiny"),
         (["codec", "--config", "tiny"], "has no recordings yet: name a folder of them with --data"),
         (["checkpoint", "--config", "tiny", "--steps", "5"], "steps is 5 for checkpoint"),
         (["codec", "--config", "tiny", "--steps", "0"], "steps is 0 for codec"),
