@@ -2,9 +2,9 @@
 
     samples (n,) ──log_mels──▶ (2 t, 80) ──UnitEncoder──▶ logits (t, k) ──argmax──▶ units (t,)        50 Hz
 
-The encoder comes with a checkpoint, in `units.safetensors`. It is trained to name the clusters of what Whisper's
-encoder hears, which say little about the speaker: `train/units.py`. So any recording becomes semantic tokens, and
-with them a voice.
+The encoder comes with a checkpoint, in `units.safetensors`. It is trained to name thirds of phones, or clusters of what
+Whisper's encoder hears; both say little about the speaker (`train/distil.py`). So any recording becomes semantic
+tokens, and with them a voice.
 
 The log-mels are Whisper's. At 24 kHz a window of 600 samples has its frequencies in the same bins as one of 400
 samples at 16 kHz, so recordings need not be resampled.

@@ -10,9 +10,11 @@ import pytest
 
 import bark_jax
 from bark_jax import describe, notebook, options
+from bark_jax.checkpoints.resolve import read_generation_config
 from bark_jax.checkpoints.tables import NETWORKS
 from bark_jax.cli.commands import COMMANDS as KNOWN
 from bark_jax.cli.commands import parser
+from bark_jax.tokens import TokenConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -91,3 +93,9 @@ def test_trees_are_those_of_the_large_checkpoint():
         make = functools.partial(NETWORKS[name].module, NETWORKS[name].read_config(section))
         trees += describe.module_tree(name, make)
     assert "\n".join(trees) in GUIDE
+
+
+def test_the_limits_of_the_included_model_are_its_own():
+    tokens = TokenConfig.from_dict(read_generation_config(ROOT / "assets" / "nano"))
+    limits = tokens.max_input_semantic_length, round(tokens.longest_s)
+    assert tuple(map(int, re.findall(r"the included model: (\d+) (?:letters|seconds)", GUIDE))) == limits

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def write_checkpoint(
     output: Path,
     recipe: Recipe,
     networks: Mapping[str, Any],
-    found_units: tuple[Cepstra | UnitEncoder, Sequence[str]],
+    found_units: tuple[Cepstra | UnitEncoder, list[str]],
     *,
     dtype: Any,
     generation: Mapping[str, float],
@@ -38,7 +38,7 @@ def write_checkpoint(
 
     Args:
         networks: by the names of their stages.
-        found_units: what finds units in a recording, and the names of units, if they have names.
+        found_units: what finds units in a recording, and their names; none if they have no names.
         dtype: of the networks' weights; units are float16.
         generation: temperatures to state, by the names of `TokenConfig`.
     """
@@ -59,7 +59,7 @@ def write_checkpoint(
     }
     encoder, names = found_units
     if names:
-        contents[UNIT_NAMES] = json.dumps(list(names), ensure_ascii=False, indent=0)
+        contents[UNIT_NAMES] = json.dumps(names, ensure_ascii=False, indent=0)
     for name, content in contents.items():
         end = "" if name == TOKENIZER_FILES[0] else "\n"
         write_file(output / name, f"{content}{end}".encode(), force=True)

@@ -146,7 +146,7 @@ class Run:
 
     @functools.cached_property
     def inventory(self) -> Inventory:
-        """The units that phones name. Raises ValueError where the recipe or the checkpoint to begin with has fewer."""
+        """The units that phones name. Raises ValueError for phones without a unit in the recipe or the checkpoint."""
         return Inventory.of(self.phones, self.recipe.tokens.semantic_vocab_size, self.begun_names)
 
     def units(self) -> Cepstra | UnitEncoder:

@@ -4,7 +4,7 @@
 
 This is the first round of HuBERT (arXiv 2106.07447): k-means over MFCCs, without the network that its later
 rounds train. Such units say as much about the speaker as about the phone: `distil.py` makes better ones, where
-Whisper is installed. The centres are saved with a checkpoint as `units.safetensors`.
+recordings have phones or Whisper is installed. The centres are saved with a checkpoint as `units.safetensors`.
 """
 
 import dataclasses
